@@ -58,3 +58,26 @@ pub fn remove(root: &Root, path: &Path) -> Result<bool, Error> {
         .map_err(|e| at("remove")(e.into()))?;
     Ok(true)
 }
+
+impl Error {
+    /// A failed system call, with what was being done on what.
+    pub fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Renames a damaged file to `path.suffix`; gives the new path.
+pub fn set_aside(root: &Root, path: &Path, suffix: &str) -> Result<PathBuf, Error> {
+    let place = root.resolve(path).map_err(|e| Error::io("find", path, e))?;
+    let aside = PathBuf::from(format!("{}.{suffix}", path.display()));
+    let to = root
+        .resolve(&aside)
+        .map_err(|e| Error::io("find", &aside, e))?;
+    rustix::fs::renameat(&place.folder, &place.name, &to.folder, &to.name)
+        .map_err(|e| Error::io("set aside", path, e.into()))?;
+    Ok(aside)
+}

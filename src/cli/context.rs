@@ -1,0 +1,137 @@
+//! What every command starts from, and the one type in which all of them fail.
+
+use std::time::Duration;
+
+use super::{Global, exit};
+use crate::book::Rejection;
+use crate::config::node::NodeFlags;
+use crate::config::{self, Cluster, Node};
+use crate::control::client;
+use crate::engine::Engine;
+use crate::lock::{self, Lock};
+use crate::report::DoneBy;
+use crate::request::Refusal;
+use crate::root::Root;
+use crate::writer::Writer;
+
+/// Why a command failed, with its exit code. `main` prints it.
+#[derive(Debug)]
+pub struct Failure {
+    /// One of [`exit`].
+    pub code: u8,
+    /// For a person; may have several lines.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its exit code.
+    pub fn new(code: u8, message: impl ToString) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+        }
+    }
+
+    /// Standard output cannot be written.
+    pub fn output(error: std::io::Error) -> Self {
+        Self::new(exit::OS_ERROR, format!("cannot write the output: {error}"))
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(exit::BAD_DATA, refusal)
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(exit::BAD_DATA, rejection)
+    }
+}
+
+impl From<lock::Error> for Failure {
+    fn from(error: lock::Error) -> Self {
+        let code = match error {
+            lock::Error::Held => exit::TEMPORARY,
+            lock::Error::Io(_) => exit::OS_ERROR,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::new(exit::CONFIG, error)
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        let code = match error {
+            client::Error::Refused(_) => exit::BAD_DATA,
+            client::Error::Failed(_) => exit::DISAGREES,
+            client::Error::NoAgent | client::Error::Unreachable(_) => exit::UNAVAILABLE,
+        };
+        Self::new(code, error)
+    }
+}
+
+/// The global options.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) global: Global,
+}
+
+/// How long a command waits for another one that holds the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Context {
+    pub(super) fn new(global: Global) -> Self {
+        Self { global }
+    }
+
+    /// The root folder.
+    pub(super) fn root(&self) -> Result<Root, Failure> {
+        let path = &self.global.root;
+        Root::open(path).map_err(|error| {
+            let text = format!("cannot open the root folder {}: {error}", path.display());
+            Failure::new(exit::UNAVAILABLE, text)
+        })
+    }
+
+    /// What the flags say of this node.
+    pub(super) fn flags(&self) -> NodeFlags {
+        NodeFlags {
+            name: self.global.node.clone(),
+            kubernetes_name: self.global.kubernetes_name.clone(),
+            interface: self.global.own_interface.clone(),
+            cidr: self.global.own_cidr.clone(),
+        }
+    }
+
+    /// The cluster file and the node's part in it.
+    pub(super) fn load(&self, root: &Root) -> Result<(Cluster, Node), Failure> {
+        let (config, node) = (&self.global.config, &self.global.node_config);
+        Ok(config::load(root, config, node, &self.flags())?)
+    }
+
+    /// An engine of this command's own, under the lock, for when no agent runs.
+    pub(super) async fn engine(&self, root: &Root) -> Result<(Lock, Engine), Failure> {
+        let (cluster, node) = self.load(root)?;
+        let lock = lock::take(root, LOCK_PATIENCE)?;
+        let writer = Writer::start()
+            .map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot start a thread: {error}")))?;
+        let engine = Engine::open(root.clone(), writer, DoneBy::Command, cluster, node).await?;
+        Ok((lock, engine))
+    }
+}
+
+/// Runs a command's asynchronous part on this thread.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot start the runtime: {error}")))?
+        .block_on(work)
+}

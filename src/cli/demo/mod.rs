@@ -1,0 +1,112 @@
+//! `stayput demo`: the main job in a scratch folder, without root.
+//!
+//! Real parts as far as they are here: the agent is this program, HAProxy is the machine's own. Only
+//! the three masters are pretend ones, on loopback addresses: small HTTP servers that say who they are.
+
+mod children;
+mod masters;
+mod sandbox;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::{Context, Failure, block_on};
+use super::{exit, output};
+use children::{Agent, Haproxy};
+use masters::Master;
+use sandbox::Sandbox;
+
+/// Where master-2 is before and after the change.
+const BEFORE: [&str; 3] = ["127.77.0.11", "127.77.0.12", "127.77.0.13"];
+const AFTER: &str = "127.77.0.22";
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// End after the tour instead of staying up until Ctrl-C
+    #[arg(long)]
+    once: bool,
+    /// Use this empty folder and keep it [default: a scratch folder that is removed]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn demo(_context: &Context, args: DemoArgs) -> Result<u8, Failure> {
+    let sandbox = Sandbox::new(args.dir)?;
+    block_on(async {
+        tokio::select! {
+            done = tour(&sandbox, args.once) => done,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    })?;
+    Ok(exit::OK)
+}
+
+async fn tour(sandbox: &Sandbox, once: bool) -> Result<(), Failure> {
+    say(&format!("A node, below {}\n", sandbox.path().display()))?;
+    let mut masters = Vec::new();
+    for (number, address) in BEFORE.iter().enumerate() {
+        masters.push(Master::start(number + 1, address, sandbox.api_port()).await?);
+    }
+    let haproxy = Haproxy::start(sandbox).await?;
+    if haproxy.is_none() {
+        say("HAProxy is not on this machine: that part is left out (Debian: apt-get install haproxy).\n")?;
+    }
+    sandbox.write_cluster(&BEFORE, haproxy.as_ref().map(Haproxy::reload))?;
+    let agent = Agent::start(sandbox).await?;
+
+    heading("Before: three masters, and what each surface says")?;
+    show(sandbox, haproxy.is_some()).await?;
+
+    heading(&format!("master-2 moves from {} to {AFTER}", BEFORE[1]))?;
+    masters[1] = Master::start(2, AFTER, sandbox.api_port()).await?;
+    say(&format!("$ stayput event master-2 {AFTER}\n"))?;
+    say(&sandbox.stayput(&["event", "master-2", AFTER]).await?)?;
+
+    heading("After")?;
+    show(sandbox, haproxy.is_some()).await?;
+    say("No certificate, no kubeconfig and no manifest was touched: only the map from name to address.\n")?;
+    if !once {
+        let text = sandbox.suggestions(haproxy.is_some());
+        heading("It stays up: play with it in another terminal, end it with Ctrl-C")?;
+        say(&text)?;
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+            ended = agent.ended() => return Err(ended),
+        }
+    }
+    drop(masters);
+    Ok(())
+}
+
+async fn show(sandbox: &Sandbox, haproxy: bool) -> Result<(), Failure> {
+    say("hosts file:\n")?;
+    say(&sandbox.hosts()?)?;
+    say(&format!("DNS, asked at {}:\n", sandbox.dns()))?;
+    for name in ["api", "master-1", "master-2", "master-3"] {
+        say(&format!("  {}\n", sandbox.ask(name).await?))?;
+    }
+    if haproxy {
+        say(&format!(
+            "HAProxy, three connections through the endpoint 127.0.0.1:{}:\n",
+            sandbox.endpoint_port()
+        ))?;
+        for answer in sandbox.connect(3, Duration::from_secs(10)).await? {
+            say(&format!("  {answer}\n"))?;
+        }
+    }
+    say("\n$ stayput check\n")?;
+    say(&sandbox.stayput(&["check"]).await?)
+}
+
+fn heading(text: &str) -> Result<(), Failure> {
+    say(&format!("\n── {text}\n\n"))
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    output::write(text.as_bytes())
+}

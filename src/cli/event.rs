@@ -1,0 +1,131 @@
+//! `stayput event` and `stayput provisioned`.
+
+use clap::Args;
+
+use super::context::{Context, Failure, block_on};
+use super::{exit, output};
+use crate::clock;
+use crate::control::client;
+use crate::engine::Engine;
+use crate::own;
+use crate::report::{DoneBy, Report};
+use crate::request::{self, Look, Provisioned, Refusal, Told};
+use crate::root::Root;
+
+#[derive(Debug, Args)]
+pub(super) struct EventArgs {
+    /// The master that has moved: its short or its full name
+    #[arg(required_unless_present = "interface", requires = "addresses")]
+    name: Option<String>,
+    /// Where it is now
+    #[arg(value_name = "ADDRESS")]
+    addresses: Vec<String>,
+    /// Look at this node's own address instead, and act if it changed
+    #[arg(long, value_name = "IF", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["name", "addresses"])]
+    interface: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProvisionedArgs {
+    /// Take it back: this master's HAProxy uses all masters again
+    #[arg(long)]
+    undo: bool,
+}
+
+/// What is asked of the agent, or done here if there is none.
+enum Wish {
+    Told(Told),
+    Look(Look),
+    Provisioned(Provisioned),
+}
+
+pub(super) fn event(context: &Context, args: EventArgs) -> Result<u8, Failure> {
+    let wish = match (args.interface, args.name) {
+        (Some(interface), _) => Wish::Look(Look {
+            interface: Some(interface).filter(|name| !name.is_empty()),
+        }),
+        (None, name) => Wish::Told(Told {
+            name: name.unwrap_or_default(),
+            addresses: args.addresses,
+        }),
+    };
+    fulfil(context, wish)
+}
+
+pub(super) fn provisioned(context: &Context, args: ProvisionedArgs) -> Result<u8, Failure> {
+    let provisioned = !args.undo;
+    fulfil(context, Wish::Provisioned(Provisioned { provisioned }))
+}
+
+fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let report = block_on(async {
+        let asked = match &wish {
+            Wish::Told(told) => client::post(&root, "/v1/event", told).await,
+            Wish::Look(look) => client::post(&root, "/v1/interface", look).await,
+            Wish::Provisioned(it) => client::post(&root, "/v1/provisioned", it).await,
+        };
+        match asked {
+            Err(client::Error::NoAgent) => alone(context, &root, &wish).await,
+            other => Ok(other?),
+        }
+    })?;
+    output::print(context.global.output, &report, text)?;
+    Ok(if report.failed() { exit::DISAGREES } else { exit::OK })
+}
+
+/// The same work without an agent.
+async fn alone(context: &Context, root: &Root, wish: &Wish) -> Result<Report, Failure> {
+    let (_lock, mut engine) = context.engine(root).await?;
+    carry_out(&mut engine, wish).await.map_err(Failure::from)
+}
+
+async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Refusal> {
+    match wish {
+        Wish::Told(told) => {
+            let event = request::told(&engine.view().cluster, told, engine.loopback())?;
+            Ok(engine.handle(&event).await?)
+        }
+        Wish::Look(_) => own::look(engine).await,
+        Wish::Provisioned(Provisioned { provisioned }) => {
+            engine.must_be_master()?;
+            Ok(engine.set_provisioned(*provisioned).await)
+        }
+    }
+}
+
+/// A report for people.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    if report.done_by == DoneBy::Command {
+        text += "no agent runs on this node: done by this command (the responder answers only while one runs)\n";
+    }
+    if report.moves.is_empty() {
+        text += "no address has changed\n";
+    }
+    for moved in &report.moves {
+        let (before, after) = (
+            output::addresses(&moved.before),
+            output::addresses(&moved.after),
+        );
+        text += &format!("{}: {before} → {after}\n", moved.name);
+    }
+    let rows = report.surfaces.iter().map(|surface| {
+        let took = std::time::Duration::from_secs_f64(surface.milliseconds / 1000.0);
+        [
+            surface.surface.as_str().to_owned(),
+            surface.result.as_str().to_owned(),
+            clock::took(took),
+            surface.detail.clone(),
+        ]
+    });
+    text += &output::table(["SURFACE", "RESULT", "TOOK", "DETAIL"], rows);
+    for surface in &report.surfaces {
+        for notice in &surface.notices {
+            text += &format!("note ({}): {notice}\n", surface.surface.as_str());
+        }
+    }
+    let total = std::time::Duration::from_secs_f64(report.milliseconds / 1000.0);
+    text += &format!("generation {}, {}\n", report.generation, clock::took(total));
+    text
+}

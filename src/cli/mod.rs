@@ -1,0 +1,170 @@
+//! The command line: one file per command family. Only `main` turns a result into an exit code.
+
+mod apply;
+mod check;
+mod context;
+mod demo;
+mod event;
+mod output;
+mod run;
+mod show;
+mod status;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use context::Context;
+pub use context::Failure;
+use output::Output;
+
+/// Exit codes, after sysexits.h where it has one.
+pub mod exit {
+    /// All is well.
+    pub const OK: u8 = 0;
+    /// Something disagrees, or a surface could not follow.
+    pub const DISAGREES: u8 = 1;
+    /// A bad event: unknown name, bad address, another domain. Nothing has changed.
+    pub const BAD_DATA: u8 = 65;
+    /// Something that is needed is not there or does not answer.
+    pub const UNAVAILABLE: u8 = 69;
+    /// The operating system refused.
+    pub const OS_ERROR: u8 = 71;
+    /// Another stayput is at work.
+    pub const TEMPORARY: u8 = 75;
+    /// A bad cluster file or node file.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Keeps a kubeadm cluster working while its machines' IP addresses change.
+///
+/// Certificates are issued on stable names; stayput keeps the map from those names to the masters'
+/// current addresses true on this node: in the hosts file, in a DNS responder, and in a local HAProxy.
+#[derive(Debug, Parser)]
+#[command(name = "stayput", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all is well; 1 something disagrees or a surface could not follow; 2 bad usage;
+65 a bad event (nothing has changed); 69 what is needed does not answer; 71 the operating system
+refused; 75 another stayput is at work; 78 a bad cluster or node file.";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The cluster file, the same on every node
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stayput/cluster.yaml")]
+    config: PathBuf,
+    /// The node file, what belongs to this node (optional)
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stayput/node.yaml")]
+    node_config: PathBuf,
+    /// Look up every path below DIR, also through symlinks; a sandbox needs no root
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "STAYPUT_ROOT")]
+    root: PathBuf,
+    /// This node's name in the cluster [default: from the node file, else the host name]
+    #[arg(long, global = true, value_name = "NAME")]
+    node: Option<String>,
+    /// The name of this node's Node object, if it differs
+    #[arg(long, global = true, value_name = "NAME")]
+    kubernetes_name: Option<String>,
+    /// Announce the addresses of this interface [default: the default route's]
+    #[arg(long, global = true, value_name = "IF", conflicts_with = "own_cidr")]
+    own_interface: Option<String>,
+    /// Announce the addresses within this range
+    #[arg(long, global = true, value_name = "CIDR")]
+    own_cidr: Option<String>,
+    /// Tables for people or JSON for machines
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Say more (-v: debug, -vv: trace)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent in the foreground
+    ///
+    /// Keeps hosts file, DNS responder and HAProxy true to the masters' addresses until SIGTERM.
+    /// SIGHUP reads the cluster file again. Tells systemd when it is ready and feeds its watchdog.
+    Run,
+    /// Tell that a master has moved, or look at this node's own address
+    ///
+    /// Returns when every surface has the change, and prints what each did and how long it took.
+    /// Asks the running agent; without one it does the work itself and says so.
+    Event(event::EventArgs),
+    /// Do the agent's work once, without an agent (early boot, images)
+    Apply,
+    /// Show the book with origin and age, every surface's state and last error, and conflicts
+    Status(status::StatusArgs),
+    /// Ask the responder, the hosts file, HAProxy and the system, and show where they disagree
+    Check,
+    /// Show what each surface says for a name
+    Resolve(check::ResolveArgs),
+    /// The hosts file
+    #[command(subcommand)]
+    Hosts(show::HostsCommand),
+    /// The local HAProxy
+    #[command(subcommand)]
+    Haproxy(show::HaproxyCommand),
+    /// Tell that this master is complete: its HAProxy points to itself only
+    Provisioned(event::ProvisionedArgs),
+    /// Show all of it in a scratch folder, without root
+    Demo(demo::DemoArgs),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Whether the agent was asked for, which logs more by itself.
+    fn is_agent(&self) -> bool {
+        matches!(self.command, Command::Run)
+    }
+}
+
+/// Runs a command; the number is the process's exit code.
+pub fn run(cli: Cli) -> Result<u8, Failure> {
+    output::start_log(cli.global.verbose, cli.global.color, cli.is_agent());
+    let context = Context::new(cli.global);
+    match cli.command {
+        Command::Run => run::run(&context),
+        Command::Event(args) => event::event(&context, args),
+        Command::Apply => apply::apply(&context),
+        Command::Status(args) => status::status(&context, args),
+        Command::Check => check::check(&context),
+        Command::Resolve(args) => check::resolve(&context, args),
+        Command::Hosts(command) => show::hosts(&context, command),
+        Command::Haproxy(command) => show::haproxy(&context, command),
+        Command::Provisioned(args) => event::provisioned(&context, args),
+        Command::Demo(args) => demo::demo(&context, args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stayput", &mut script);
+            std::io::stdout().write_all(&script).map_err(Failure::output)?;
+            Ok(exit::OK)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `stayput status`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::{Context, Failure, block_on};
+use super::{exit, output, show};
+use crate::clock;
+use crate::control::client;
+use crate::picture;
+use crate::root::Root;
+use crate::status::Status;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it again whenever it changes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How often `--watch` looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    block_on(async {
+        let mut shown: Option<Status> = None;
+        loop {
+            let status = read(context, &root).await?;
+            // Ages grow without anything having changed.
+            if shown.as_ref().map(ageless) != Some(ageless(&status)) {
+                if args.watch && std::io::stdout().is_terminal() {
+                    output::write(b"\x1b[H\x1b[2J")?;
+                }
+                output::print(context.global.output, &status, text)?;
+            }
+            if !args.watch {
+                return Ok(exit::OK);
+            }
+            shown = Some(status);
+            tokio::time::sleep(PERIOD).await;
+        }
+    })
+}
+
+/// The agent's picture, or what the files say where no agent runs.
+async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
+    match client::get(root, "/v1/status").await {
+        Err(client::Error::NoAgent) => {
+            let (view, provision) = show::last_known(context, root)?;
+            Ok(picture::of(&picture::Input {
+                view: &view,
+                provision,
+                agent: None,
+                problems: &[],
+                upstream_errors: &BTreeMap::new(),
+            }))
+        }
+        other => Ok(other?),
+    }
+}
+
+fn ageless(status: &Status) -> Status {
+    let mut status = status.clone();
+    for master in &mut status.masters {
+        master.age_seconds = None;
+    }
+    for surface in &mut status.surfaces {
+        surface.at = None;
+    }
+    status
+}
+
+fn text(status: &Status) -> String {
+    let mut text = heading(status);
+    text += "\n";
+    text += &output::table(
+        ["MASTER", "ADDRESSES", "ORIGIN", "AGE", "FOLLOWS"],
+        status.masters.iter().map(|master| {
+            [
+                master.name.to_string(),
+                output::addresses(&master.addresses),
+                master.origin.map_or("-", |o| o.as_str()).to_owned(),
+                master.age_seconds.map_or("-".to_owned(), clock::age),
+                master.follows.as_ref().map_or("-".to_owned(), ToString::to_string),
+            ]
+        }),
+    );
+    text += "\n";
+    text += &output::table(
+        ["SURFACE", "STATE", "DETAIL"],
+        status.surfaces.iter().map(|surface| {
+            [
+                surface.surface.as_str().to_owned(),
+                surface.condition.as_str().to_owned(),
+                surface.detail.clone(),
+            ]
+        }),
+    );
+    if !status.servers.is_empty() {
+        text += "\n";
+        text += &output::table(
+            ["SERVER", "ADDRESS", "STATE", "CHECK", "SESSIONS"],
+            status.servers.iter().map(|server| {
+                [
+                    server.name.clone(),
+                    server.address.clone(),
+                    server.status.clone(),
+                    server.check.clone(),
+                    server.sessions.to_string(),
+                ]
+            }),
+        );
+    }
+    text + &remarks(status)
+}
+
+fn heading(status: &Status) -> String {
+    let node = match &status.node.name {
+        Some(name) => format!("master {name}"),
+        None => format!("worker {}", status.node.kubernetes_name),
+    };
+    let provisioned = status.node.provisioned.as_ref().map_or_else(String::new, |it| {
+        format!(", provisioned since {} ({})", it.since, it.how)
+    });
+    let agent = match &status.agent {
+        Some(agent) => format!("agent {} runs since {}", agent.pid, agent.since),
+        None => "no agent runs on this node; this is the saved book".to_owned(),
+    };
+    format!(
+        "{node}{provisioned}\ndomain {}, endpoint {}, generation {}\nstayput {}, {agent}\n",
+        status.domain, status.endpoint, status.generation, status.version
+    )
+}
+
+/// Everything that an operator should read as a sentence.
+fn remarks(status: &Status) -> String {
+    let mut lines = Vec::new();
+    for problem in &status.configuration_problems {
+        lines.push(format!("the last good cluster file is in force: {problem}"));
+    }
+    lines.extend(status.conflicts.iter().map(|c| format!("conflict: {c}")));
+    for master in &status.masters {
+        if let Some(error) = &master.upstream_error {
+            lines.push(format!("{}: {error}", master.name));
+        }
+    }
+    for surface in &status.surfaces {
+        let name = surface.surface.as_str();
+        if let Some(error) = &surface.last_error
+            && *error != surface.detail
+        {
+            lines.push(format!("{name}: overcome: {error}"));
+        }
+        lines.extend(surface.notices.iter().map(|n| format!("{name}: {n}")));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n{}\n", lines.join("\n"))
+}

@@ -1,0 +1,452 @@
+//! Book and surfaces as one: an event goes in, a report comes out.
+//!
+//! The agent and the commands that work without one share this. Decisions are made elsewhere
+//! ([`book::reduce`](crate::book::reduce), [`Provision`]); this is their order:
+//!
+//! 1. The book is saved, fsynced, before anyone sees it. A full, read-only or hanging disk does not
+//!    stop the change: it is applied, reported as degraded, and saved later.
+//! 2. All surfaces are brought to the new view at the same time. One that fails or hangs does not
+//!    hold the others; it is tried again with growing pauses.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tracing::{error, info, warn};
+
+use crate::address::Loopback;
+use crate::book::{self, Book, Event, Move, Rejection};
+use crate::clock;
+use crate::config::{Cluster, Node};
+use crate::health::Health;
+use crate::provision::{APISERVER_MANIFEST, Facts, Provision};
+use crate::report::{DoneBy, Report, Surface, SurfaceReport, milliseconds};
+use crate::request::Refusal;
+use crate::root::Root;
+use crate::state::{self, Loaded, State};
+use crate::surface::dns::{Responder, Zone};
+use crate::surface::haproxy::{Haproxy, Observation};
+use crate::surface::{Applied, Outcome, hosts, pods};
+use crate::view::View;
+use crate::writer::Writer;
+
+/// How long a change waits for the disk before it is shown all the same.
+const SAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long files may take before they are reported as failed and the next event is taken.
+const FILE_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for HAProxy, which may have to be reloaded.
+const HAPROXY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Every surface, in the order of reports.
+pub const ALL: [Surface; 4] = [
+    Surface::Hosts,
+    Surface::Dns,
+    Surface::Haproxy,
+    Surface::Pods,
+];
+
+/// Book, surfaces and what is known of their health.
+#[derive(Debug)]
+pub struct Engine {
+    root: Root,
+    writer: Writer,
+    done_by: DoneBy,
+    cluster: Arc<Cluster>,
+    node: Arc<Node>,
+    book: Arc<Book>,
+    provision: Provision,
+    saved: bool,
+    dns: Option<Responder>,
+    haproxy: Haproxy,
+    observation: Option<Observation>,
+    health: BTreeMap<Surface, Health>,
+}
+
+impl Engine {
+    /// Loads the last known good book and hears what the cluster file says now. Nothing is written
+    /// yet but a damaged state file, which is set aside.
+    pub async fn open(
+        root: Root,
+        writer: Writer,
+        done_by: DoneBy,
+        cluster: Cluster,
+        node: Node,
+    ) -> Result<Self, Rejection> {
+        let loading = root.clone();
+        let loaded = writer.run(move || state::load(&loading)).await;
+        let mut notices = Vec::new();
+        let state = match loaded {
+            Ok(Loaded::Good(state)) => state,
+            Ok(Loaded::Fresh) => State::default(),
+            Ok(Loaded::Damaged { reason, set_aside }) => {
+                notices.push(damaged(&reason, set_aside.as_deref()));
+                State::default()
+            }
+            Err(interrupted) => {
+                notices.push(damaged(&interrupted.to_string(), None));
+                State::default()
+            }
+        };
+        for notice in &notices {
+            error!("{notice}");
+        }
+        let book = book::reduce(&state.book, &declared(&cluster), clock::unix_now())?;
+        let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
+        health.entry(Surface::State).or_default().notices = notices;
+        Ok(Self {
+            haproxy: Haproxy::new(root.clone(), writer.clone()),
+            root,
+            writer,
+            done_by,
+            cluster: Arc::new(cluster),
+            node: Arc::new(node),
+            saved: book == state.book,
+            book: Arc::new(book),
+            provision: state.provision,
+            dns: None,
+            observation: None,
+            health,
+        })
+    }
+
+    /// Starts the responder with the book as it is, before slower surfaces are brought up.
+    pub fn start_dns(&mut self) -> std::io::Result<()> {
+        let zone = Zone::new(&self.view());
+        self.dns = Some(Responder::start(&self.cluster.dns.listen, zone)?);
+        Ok(())
+    }
+
+    /// Ends the responder; queries in flight are answered.
+    pub fn stop_dns(&mut self) {
+        if let Some(dns) = self.dns.take() {
+            dns.shutdown();
+        }
+    }
+
+    /// What the surfaces are to show.
+    pub fn view(&self) -> View {
+        View {
+            cluster: self.cluster.clone(),
+            node: self.node.clone(),
+            book: self.book.clone(),
+            provisioned: self.provision.complete.is_some(),
+        }
+    }
+
+    /// Where all paths hang.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Which addresses a master may have here.
+    pub fn loopback(&self) -> Loopback {
+        loopback(&self.root)
+    }
+
+    /// Who does the work.
+    pub fn done_by(&self) -> DoneBy {
+        self.done_by
+    }
+
+    /// Refuses what only a master can be asked for.
+    pub fn must_be_master(&self) -> Result<(), Refusal> {
+        let name = || Refusal::NotAMaster(self.node.kubernetes_name.clone());
+        self.node.master().map(|_| ()).ok_or_else(name)
+    }
+
+    /// Whether an event would change nothing at all, so that surfaces need not be looked at.
+    pub fn knows(&self, event: &Event) -> bool {
+        let next = book::reduce(&self.book, event, clock::unix_now());
+        next.is_ok_and(|next| next == *self.book)
+    }
+
+    /// Whether a listener of the responder has no socket, or the surface failed.
+    pub fn dns_is_troubled(&self) -> bool {
+        self.dns.as_ref().is_some_and(|dns| !dns.troubles().is_empty())
+    }
+
+    /// The surfaces' health, for status.
+    pub fn health(&self) -> &BTreeMap<Surface, Health> {
+        &self.health
+    }
+
+    /// Whether this master is complete.
+    pub fn provision(&self) -> Provision {
+        self.provision
+    }
+
+    /// HAProxy's servers as last seen.
+    pub fn observation(&self) -> Option<&Observation> {
+        self.observation.as_ref()
+    }
+
+    /// The responder, while one runs.
+    pub fn dns(&self) -> Option<&Responder> {
+        self.dns.as_ref()
+    }
+
+    /// Takes an event to all surfaces. A rejected one changes nothing.
+    pub async fn handle(&mut self, event: &Event) -> Result<Report, Rejection> {
+        let started = Instant::now();
+        let moves = self.hear(event)?;
+        Ok(self.bring(&ALL, moves, started).await)
+    }
+
+    /// Takes an event into the book alone; a later [`Self::repair`] saves and shows it.
+    pub fn hear(&mut self, event: &Event) -> Result<Vec<Move>, Rejection> {
+        let next = book::reduce(&self.book, event, clock::unix_now())?;
+        let moves = next.moves_since(&self.book);
+        for Move {
+            name,
+            before,
+            after,
+        } in &moves
+        {
+            info!(%name, ?before, ?after, "moved");
+        }
+        self.saved &= next == *self.book;
+        self.book = Arc::new(next);
+        Ok(moves)
+    }
+
+    /// Brings surfaces to the view as it is: at start, to repair, to try again.
+    pub async fn repair(&mut self, which: &[Surface]) -> Report {
+        self.bring(which, Vec::new(), Instant::now()).await
+    }
+
+    /// Puts another cluster file in force.
+    pub async fn reconfigure(&mut self, cluster: Cluster, node: Node) -> Result<Report, Rejection> {
+        let started = Instant::now();
+        let before = self.view();
+        let moves = self.hear(&declared(&cluster))?;
+        self.cluster = Arc::new(cluster);
+        self.node = Arc::new(node);
+        self.leave_hosts(before).await;
+        if let Some(dns) = &self.dns {
+            dns.set_listen(&self.cluster.dns.listen);
+        }
+        Ok(self.bring(&ALL, moves, started).await)
+    }
+
+    /// Takes our block out of a hosts file that is no longer ours, or that belonged to another domain.
+    async fn leave_hosts(&mut self, before: View) {
+        let same_file = before.cluster.hosts.path == self.cluster.hosts.path;
+        if same_file && before.cluster.domain == self.cluster.domain {
+            return;
+        }
+        let root = self.root.clone();
+        let removed = self.writer.run(move || hosts::remove(&root, &before)).await;
+        if let Ok(Err(error)) = removed {
+            warn!("the old hosts block stays: {error}");
+        }
+    }
+
+    /// The operator says that this master is complete, or no longer.
+    pub async fn set_provisioned(&mut self, complete: bool) -> Report {
+        let started = Instant::now();
+        let next = if complete {
+            self.provision.told(clock::unix_now())
+        } else {
+            self.provision.undone()
+        };
+        self.saved &= next == self.provision;
+        self.provision = next;
+        self.bring(&[Surface::Haproxy], Vec::new(), started).await
+    }
+
+    /// Looks at HAProxy and at the manifest, and follows what they say of this master.
+    pub async fn observe(&mut self) -> Option<Report> {
+        let view = self.view();
+        let observation = self.haproxy.observe(&view).await;
+        let ready = observation.local_ready();
+        self.observation = Some(observation);
+        self.node.master()?;
+        let facts = Facts {
+            manifest: self.root.exists(Path::new(APISERVER_MANIFEST)),
+            ready,
+        };
+        let next = self.provision.seen(facts, clock::unix_now());
+        if next == self.provision {
+            return None;
+        }
+        let changed = next.complete.is_some() != self.provision.complete.is_some();
+        self.saved = false;
+        self.provision = next;
+        if changed {
+            info!(provisioned = next.complete.is_some(), "this master");
+        }
+        Some(self.repair(&[Surface::Haproxy]).await)
+    }
+
+    /// Surfaces that failed and whose pause is over.
+    pub fn due(&self, now: Instant) -> Vec<Surface> {
+        let due = self.health.iter().filter(|(_, health)| health.due(now));
+        due.map(|(surface, _)| *surface).collect()
+    }
+
+    /// When the next failed surface is tried again.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.health.values().filter_map(Health::retry_at).min()
+    }
+
+    /// What is known of a surface, to note a fight or to ask whether it is contested.
+    pub fn health_of(&mut self, surface: Surface) -> &mut Health {
+        self.health.entry(surface).or_default()
+    }
+
+    async fn bring(&mut self, which: &[Surface], moves: Vec<Move>, started: Instant) -> Report {
+        let mut reports = Vec::with_capacity(which.len() + 1);
+        if !self.saved || which.contains(&Surface::State) {
+            reports.push(self.save().await);
+        }
+        reports.extend(self.show(which).await);
+        let now = Instant::now();
+        for report in &reports {
+            self.health_of(report.surface).note(report, now);
+        }
+        Report {
+            done_by: self.done_by,
+            generation: self.book.generation,
+            moves,
+            surfaces: reports,
+            milliseconds: milliseconds(started.elapsed()),
+        }
+    }
+
+    async fn save(&mut self) -> SurfaceReport {
+        let started = Instant::now();
+        let root = self.root.clone();
+        let state = State {
+            book: Book::clone(&self.book),
+            provision: self.provision,
+        };
+        let saving = self.writer.run(move || state::save(&root, &state));
+        let outcome = match tokio::time::timeout(SAVE_PATIENCE, saving).await {
+            Ok(Ok(Ok(written))) => Ok(written),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(interrupted)) => Err(interrupted.to_string()),
+            Err(_) => Err(format!("saving {} takes long: the disk hangs", state::PATH)),
+        };
+        self.saved = outcome.is_ok();
+        match outcome {
+            Ok(written) => {
+                let applied = Applied {
+                    outcome: if written {
+                        Outcome::Updated
+                    } else {
+                        Outcome::Unchanged
+                    },
+                    detail: state::PATH.to_owned(),
+                    notices: self.health_of(Surface::State).notices.clone(),
+                };
+                SurfaceReport::done(Surface::State, applied, started.elapsed())
+            }
+            Err(error) => {
+                let error = format!("{error}; the change is in force but would not survive a restart");
+                SurfaceReport::failed(Surface::State, error, started.elapsed())
+            }
+        }
+    }
+
+    /// Brings the surfaces to the view, all at the same time.
+    async fn show(&mut self, which: &[Surface]) -> Vec<SurfaceReport> {
+        let view = self.view();
+        let mut work: Vec<Pin<Box<dyn Future<Output = SurfaceReport> + '_>>> = Vec::new();
+        if which.contains(&Surface::Dns)
+            && let Some(dns) = &self.dns
+        {
+            // First: it takes microseconds and waits for nothing.
+            work.push(Box::pin(timed(Surface::Dns, FILE_PATIENCE, publish(dns, &view))));
+        }
+        if which.contains(&Surface::Hosts) {
+            let (root, view) = (self.root.clone(), view.clone());
+            let job = on_writer(&self.writer, move || hosts::apply(&root, &view));
+            work.push(Box::pin(timed(Surface::Hosts, FILE_PATIENCE, job)));
+        }
+        if which.contains(&Surface::Haproxy) {
+            let haproxy = &mut self.haproxy;
+            let view = &view;
+            let job = async move { haproxy.apply(view).await.map_err(|error| error.to_string()) };
+            work.push(Box::pin(timed(Surface::Haproxy, HAPROXY_PATIENCE, job)));
+        }
+        if which.contains(&Surface::Pods) {
+            let (root, view) = (self.root.clone(), view.clone());
+            let job = on_writer(&self.writer, move || pods::apply(&root, &view));
+            work.push(Box::pin(timed(Surface::Pods, FILE_PATIENCE, job)));
+        }
+        let mut reports = join_all(work).await;
+        reports.sort_by_key(|report| report.surface);
+        reports
+    }
+}
+
+/// Which addresses a master may have below this root.
+pub fn loopback(root: &Root) -> Loopback {
+    if root.is_system() {
+        Loopback::Refused
+    } else {
+        Loopback::Allowed
+    }
+}
+
+/// What the cluster file says of the masters, as an event.
+pub fn declared(cluster: &Cluster) -> Event {
+    let masters = cluster.masters.iter();
+    Event::Declared(
+        masters
+            .map(|master| (master.name.clone(), master.addresses.clone()))
+            .collect(),
+    )
+}
+
+fn damaged(reason: &str, set_aside: Option<&Path>) -> String {
+    let whereto = set_aside.map_or("it could not be set aside".to_owned(), |path| {
+        format!("it lies in {} now", path.display())
+    });
+    format!("{} was damaged ({reason}); {whereto}, and the book was rebuilt from the cluster file", state::PATH)
+}
+
+async fn publish(dns: &Responder, view: &View) -> Result<Applied, String> {
+    dns.publish(Zone::new(view));
+    let troubles = dns.troubles();
+    if troubles.len() == dns.state().len() && !troubles.is_empty() {
+        return Err(format!("nothing could be bound: {}", troubles.join("; ")));
+    }
+    Ok(Applied {
+        outcome: Outcome::Updated,
+        detail: format!("serial {}", view.book.generation),
+        notices: troubles,
+    })
+}
+
+async fn on_writer<E: std::fmt::Display + Send + 'static>(
+    writer: &Writer,
+    job: impl FnOnce() -> Result<Applied, E> + Send + 'static,
+) -> Result<Applied, String> {
+    match writer.run(job).await {
+        Ok(Ok(applied)) => Ok(applied),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(interrupted) => Err(interrupted.to_string()),
+    }
+}
+
+async fn timed(
+    surface: Surface,
+    patience: Duration,
+    work: impl Future<Output = Result<Applied, String>>,
+) -> SurfaceReport {
+    let started = Instant::now();
+    match tokio::time::timeout(patience, work).await {
+        Ok(Ok(applied)) => SurfaceReport::done(surface, applied, started.elapsed()),
+        Ok(Err(error)) => SurfaceReport::failed(surface, error, started.elapsed()),
+        Err(_) => {
+            let seconds = patience.as_secs();
+            let error = format!("not done within {seconds} seconds; it is tried again");
+            SurfaceReport::failed(surface, error, started.elapsed())
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How a surface is doing, and when it is tried again.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::contest::Contest;
+use crate::report::{Result, SurfaceReport};
+use crate::status::{Condition, SurfaceStatus};
+
+/// The first pause after a failure; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is known of one surface.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Its last report and when that was, in Unix time.
+    last: Option<(SurfaceReport, u64)>,
+    /// The last error, also after it was overcome.
+    last_error: Option<String>,
+    failures: u32,
+    retry_at: Option<Instant>,
+    /// Repairs of foreign changes.
+    pub contest: Contest,
+    /// Notices that stay until the next start.
+    pub notices: Vec<String>,
+}
+
+impl Health {
+    /// Takes in a report; logs what is new in it.
+    pub fn note(&mut self, report: &SurfaceReport, now: Instant) {
+        let surface = report.surface.as_str();
+        if report.result == Result::Failed {
+            if self.last_error.as_ref() != Some(&report.detail) || self.failures == 0 {
+                warn!(surface, "{}", report.detail);
+            }
+            self.last_error = Some(report.detail.clone());
+            self.retry_at = Some(now + pause(self.failures));
+            self.failures = self.failures.saturating_add(1);
+        } else {
+            if self.failures > 0 {
+                info!(surface, "works again after {} failures", self.failures);
+            }
+            self.failures = 0;
+            self.retry_at = None;
+        }
+        let known = self.last.as_ref().map(|(last, _)| last.notices.as_slice());
+        let known = known.unwrap_or_default();
+        for notice in report.notices.iter().filter(|n| !known.contains(n)) {
+            warn!(surface, "{notice}");
+        }
+        self.last = Some((report.clone(), clock::unix_now()));
+    }
+
+    /// When it is tried again, if it failed.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether its pause after a failure is over.
+    pub fn due(&self, now: Instant) -> bool {
+        self.retry_at.is_some_and(|at| at <= now)
+    }
+
+    /// What status shows of it.
+    pub fn status(&self, surface: crate::report::Surface, now: Instant) -> SurfaceStatus {
+        let last = self.last.as_ref().map(|(report, _)| report);
+        let contested = self.contest.contested_until(now).is_some();
+        let condition = match last.map(|report| report.result) {
+            None => Condition::Unknown,
+            Some(Result::Failed) => Condition::Failed,
+            Some(_) if contested => Condition::Contested,
+            Some(Result::Absent) => Condition::Absent,
+            Some(Result::Unchanged | Result::Updated) => Condition::Ok,
+        };
+        SurfaceStatus {
+            surface,
+            condition,
+            detail: last.map_or_else(String::new, |report| report.detail.clone()),
+            at: self.last.as_ref().map(|(_, at)| clock::rfc3339(*at)),
+            last_error: self.last_error.clone(),
+            notices: last.map_or_else(Vec::new, |report| report.notices.clone()),
+        }
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << failures.min(10))
+        .min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Surface;
+
+    #[test]
+    fn a_failure_is_tried_again_with_growing_pauses() {
+        let start = Instant::now();
+        let mut health = Health::default();
+        let failed = SurfaceReport::failed(Surface::Hosts, "disk full".into(), Duration::ZERO);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            health.note(&failed, start);
+            pauses.push((health.retry_at().unwrap() - start).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        let status = health.status(Surface::Hosts, start);
+        assert_eq!(status.condition, Condition::Failed);
+        assert_eq!(status.last_error.as_deref(), Some("disk full"));
+    }
+
+    #[test]
+    fn an_overcome_error_stays_visible_and_asks_for_nothing() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        health.note(&SurfaceReport::failed(Surface::Dns, "in use".into(), Duration::ZERO), now);
+        let good = SurfaceReport {
+            result: Result::Updated,
+            ..SurfaceReport::failed(Surface::Dns, "serial 7".into(), Duration::ZERO)
+        };
+        health.note(&good, now);
+        assert!(!health.due(now + LONGEST_PAUSE));
+        let status = health.status(Surface::Dns, now);
+        assert_eq!(status.condition, Condition::Ok);
+        assert_eq!(status.last_error.as_deref(), Some("in use"));
+    }
+}

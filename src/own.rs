@@ -1,0 +1,51 @@
+//! This node's own address: look at its interfaces, and tell the book if it is a master's.
+
+use crate::book::{Event, Origin};
+use crate::config::Node;
+use crate::config::node::Selection;
+use crate::engine::Engine;
+use crate::report::Report;
+use crate::request::Refusal;
+use crate::source::interface::{self, Snapshot};
+use crate::source::netlink;
+use crate::view::View;
+
+/// The event that a picture of this node's interfaces means; none on a worker, and none when no
+/// usable address is there (a source that has nothing to say never empties the book).
+pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
+    let name = view.node.master()?.clone();
+    let known = view.book.addresses(&name);
+    let addresses = interface::select(snapshot, &view.node.selection, known);
+    (!addresses.is_empty()).then_some(Event::Observed {
+        origin: Origin::Interface,
+        name,
+        addresses,
+    })
+}
+
+/// Whether this node's interfaces speak for a master. In a sandbox the machine's interfaces are not
+/// the pretend node's, unless they were named.
+pub fn counts(engine: &Engine, node: &Node) -> bool {
+    let named = node.selection != Selection::DefaultRoute;
+    node.master().is_some() && (engine.root().is_system() || named)
+}
+
+/// Looks now, and acts if this node's address changed.
+pub async fn look(engine: &mut Engine) -> Result<Report, Refusal> {
+    let view = engine.view();
+    if !counts(engine, &view.node) {
+        // A worker's address is in no book: surfaces are verified, nothing moves.
+        return Ok(engine.repair(&crate::engine::ALL).await);
+    }
+    let snapshot = netlink::snapshot().await;
+    let snapshot = snapshot.map_err(|error| Refusal::NoOwnAddress(error.to_string()))?;
+    let Some(event) = event(&view, &snapshot) else {
+        let looked = match &view.node.selection {
+            Selection::DefaultRoute => "the interface of the default route".to_owned(),
+            Selection::Interface(name) => format!("interface {name}"),
+            Selection::Within(range) => format!("range {range}"),
+        };
+        return Err(Refusal::NoOwnAddress(format!("{looked} was looked at")));
+    };
+    Ok(engine.handle(&event).await?)
+}

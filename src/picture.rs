@@ -1,0 +1,133 @@
+//! The picture that status shows: made from what the owning task knows, read by anyone.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::book::Origin;
+use crate::clock;
+use crate::config::cluster::Master;
+use crate::engine::{ALL, Engine};
+use crate::health::Health;
+use crate::name::Name;
+use crate::provision::{How, Provision};
+use crate::report::Surface;
+use crate::status::{
+    AgentStatus, MasterStatus, NodeStatus, ProvisionedStatus, ServerStatus, Status, SurfaceStatus,
+};
+use crate::view::View;
+
+/// What the picture is made from.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// What the surfaces are to show.
+    pub view: &'a View,
+    /// Whether this master is complete.
+    pub provision: Provision,
+    /// The agent's engine and since when it runs; `None` where no agent runs.
+    pub agent: Option<(&'a Engine, u64)>,
+    /// What is wrong with the files that lie there now.
+    pub problems: &'a [String],
+    /// Why followed names were not resolved last time.
+    pub upstream_errors: &'a BTreeMap<Name, String>,
+}
+
+/// Everything that an operator may want to know.
+pub fn of(input: &Input<'_>) -> Status {
+    let view = input.view;
+    let now = clock::unix_now();
+    let master = |master| master_status(view, master, input.upstream_errors, now);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent: input.agent.map(|(_, since)| AgentStatus {
+            pid: std::process::id(),
+            since: clock::rfc3339(since),
+        }),
+        domain: view.cluster.domain.clone(),
+        endpoint: format!("{}:{}", view.cluster.endpoint.name, view.cluster.endpoint.port),
+        node: node_status(view, input.provision),
+        generation: view.book.generation,
+        masters: view.cluster.masters.iter().map(master).collect(),
+        surfaces: surfaces(input.agent.map(|(engine, _)| engine)),
+        servers: input.agent.map_or_else(Vec::new, |(engine, _)| servers(engine)),
+        conflicts: conflicts(view),
+        configuration_problems: input.problems.to_vec(),
+    }
+}
+
+fn node_status(view: &View, provision: Provision) -> NodeStatus {
+    NodeStatus {
+        role: view.node.master().map_or("worker", |_| "master").to_owned(),
+        name: view.node.master().cloned(),
+        kubernetes_name: view.node.kubernetes_name.clone(),
+        provisioned: provision.complete.map(|complete| ProvisionedStatus {
+            since: clock::rfc3339(complete.since),
+            how: match complete.how {
+                How::Told => "told",
+                How::Detected => "detected",
+            }
+            .to_owned(),
+        }),
+    }
+}
+
+fn master_status(
+    view: &View,
+    master: &Master,
+    upstream_errors: &BTreeMap<Name, String>,
+    now: u64,
+) -> MasterStatus {
+    let record = view.book.records.get(&master.name);
+    MasterStatus {
+        name: master.name.clone(),
+        addresses: view.book.addresses(&master.name).to_vec(),
+        version: record.map(|record| record.version),
+        origin: record.map(|record| record.origin),
+        changed: record.map(|record| clock::rfc3339(record.version)),
+        age_seconds: record.map(|record| now.saturating_sub(record.version)),
+        follows: master.follow.clone(),
+        upstream_error: upstream_errors.get(&master.name).cloned(),
+    }
+}
+
+fn surfaces(engine: Option<&Engine>) -> Vec<SurfaceStatus> {
+    let now = Instant::now();
+    let unknown = Health::default();
+    let status = |surface: &Surface| {
+        let known = engine.and_then(|engine| engine.health().get(surface));
+        let mut status = known.unwrap_or(&unknown).status(*surface, now);
+        if *surface == Surface::Dns
+            && let Some(dns) = engine.and_then(Engine::dns)
+        {
+            status.notices = dns.troubles();
+        }
+        status
+    };
+    [Surface::State].iter().chain(&ALL).map(status).collect()
+}
+
+fn servers(engine: &Engine) -> Vec<ServerStatus> {
+    let Some(observation) = engine.observation() else {
+        return Vec::new();
+    };
+    observation.servers.iter().map(|server| server.status()).collect()
+}
+
+/// What contradicts the book or itself.
+fn conflicts(view: &View) -> Vec<String> {
+    let mut conflicts = Vec::new();
+    for (address, names) in view.book.shared_addresses() {
+        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+        conflicts.push(format!("{address} is held by {}", names.join(" and ")));
+    }
+    let Some(own) = view.node.master() else {
+        return conflicts;
+    };
+    let seen = view.book.said.get(&Origin::Interface).and_then(|said| said.get(own));
+    let known = view.book.addresses(own);
+    if let Some(seen) = seen.filter(|seen| seen.as_slice() != known) {
+        conflicts.push(format!(
+            "this node's interface has {seen:?}, the book says {known:?} (told by an event; tell the right one with `stayput event`)"
+        ));
+    }
+    conflicts
+}
