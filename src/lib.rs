@@ -9,3 +9,4 @@ pub mod root;
 pub mod surface;
 pub mod view;
 pub mod writer;
+pub mod yaml;
