@@ -26,3 +26,4 @@ pub mod status;
 pub mod surface;
 pub mod view;
 pub mod writer;
+pub mod yaml;

@@ -1,0 +1,143 @@
+//! The masters of the cluster file: a name and exactly one source of addresses each.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::cluster::Master;
+use super::names::Reader;
+use super::read::{Fields, Located, Value};
+use crate::address;
+use crate::name::Name;
+
+/// The keys of which a master has exactly one.
+const SOURCES: [&str; 3] = ["address", "addresses", "follow"];
+
+/// A master as far as it could be read.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) name: Option<Name>,
+    pub(super) addresses: Vec<Located<IpAddr>>,
+    pub(super) follow: Option<Located<Name>>,
+}
+
+impl Draft {
+    pub(super) fn finish(self) -> Option<Master> {
+        Some(Master {
+            name: self.name?,
+            addresses: self.addresses.into_iter().map(|a| a.value).collect(),
+            follow: self.follow.map(|follow| follow.value),
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// The masters in the order of the file.
+    pub(super) fn masters(&mut self, value: &Value<'_>) -> Vec<Draft> {
+        let of = "masters, such as {name: master-1, address: 10.77.0.11}";
+        let items = value.list(of, self.report).unwrap_or_default();
+        if items.is_empty() && value.is_list() {
+            let message = "is empty; list at least one control-plane node";
+            self.report.add(&value.place, message);
+        }
+        let drafts: Vec<Draft> = items.iter().map(|item| self.master(item)).collect();
+        self.check_addresses(&drafts);
+        drafts
+    }
+
+    fn master(&mut self, item: &Value<'_>) -> Draft {
+        let known = ["name", "address", "addresses", "follow"];
+        let Some(fields) = item.fields(&known, self.report) else {
+            return Draft::default();
+        };
+        self.check_sources(&fields, item);
+        let name = fields.required("name", "write a label such as master-1", self.report);
+        Draft {
+            name: name.and_then(|value| self.own_name(value)),
+            addresses: self.addresses(&fields),
+            follow: fields.get("follow").and_then(|value| self.follow(value)),
+        }
+    }
+
+    fn check_sources(&mut self, fields: &Fields<'_>, item: &Value<'_>) {
+        let given: Vec<&str> = SOURCES
+            .into_iter()
+            .filter(|key| fields.get(key).is_some())
+            .collect();
+        if given.len() != 1 {
+            let found = match given.len() {
+                0 => "has no address".to_owned(),
+                _ => format!("has {}", given.join(" and ")),
+            };
+            let message = format!("{found}; give exactly one of address, addresses and follow");
+            self.report.add(&item.place, message);
+        }
+    }
+
+    fn addresses(&mut self, fields: &Fields<'_>) -> Vec<Located<IpAddr>> {
+        let mut values: Vec<Value<'_>> = fields.get("address").into_iter().cloned().collect();
+        if let Some(value) = fields.get("addresses") {
+            let of = "addresses, such as [10.77.0.12, \"fd77::12\"]";
+            let items = value.list(of, self.report).unwrap_or_default();
+            if items.is_empty() && value.is_list() {
+                let message = "is empty; list at least one address";
+                self.report.add(&value.place, message);
+            }
+            values.extend(items);
+        }
+        let rules = self.rules;
+        let parse = |text: &str| address::parse(text, rules);
+        values
+            .iter()
+            .filter_map(|value| Some(value.located(value.parsed_by(parse, self.report)?)))
+            .collect()
+    }
+
+    fn follow(&mut self, value: &Value<'_>) -> Option<Located<Name>> {
+        let name = value.parsed_by(Name::parse, self.report)?;
+        if name.is_single_label() {
+            let message = format!("'{name}' is a single label; write the whole upstream name");
+            self.report.add(&value.place, message);
+            return None;
+        }
+        Some(value.located(name))
+    }
+
+    fn check_addresses(&mut self, drafts: &[Draft]) {
+        let mut owners: HashMap<IpAddr, &str> = HashMap::new();
+        for Located { value, place } in drafts.iter().flat_map(|draft| &draft.addresses) {
+            match owners.get(value) {
+                Some(owner) => {
+                    let message = format!("{value} is in {owner} already; give each address once");
+                    self.report.add(place, message);
+                }
+                None => {
+                    owners.insert(*value, &place.key);
+                }
+            }
+        }
+    }
+
+    /// No followed name may lead back to us, and no two masters may follow the same one. Call it
+    /// when all names are taken.
+    pub(super) fn check_followed(&mut self, drafts: &[Draft]) {
+        let mut owners: HashMap<&Name, &str> = HashMap::new();
+        for Located { value, place } in drafts.iter().filter_map(|draft| draft.follow.as_ref()) {
+            let ours = self.domain.as_ref();
+            let inside = ours.filter(|domain| value == *domain || value.is_below(domain));
+            if let Some(domain) = inside {
+                let message = format!(
+                    "'{value}' lies in {domain}, so the master would follow itself; follow a name that another server answers for"
+                );
+                self.report.add(place, message);
+            } else if let Some(owner) = self.owner(value) {
+                let message = format!(
+                    "'{value}' is {owner}, so the master would follow itself; follow a name that another server answers for"
+                );
+                self.report.add(place, message);
+            } else if let Some(owner) = owners.insert(value, &place.key) {
+                let message = format!("'{value}' is followed in {owner} already; follow each name once");
+                self.report.add(place, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What single values may be: ports, sockets, paths, ranges, versions.
+//!
+//! Each function says what is wrong and, behind a semicolon, what would be right.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
+
+use ipnet::IpNet;
+
+use super::read::{Report, Value};
+
+/// The DNS port (RFC 1035), for an upstream server that is given without one.
+const DNS_PORT: u16 = 53;
+/// kubeadm gives the tenth address of the Service range to the cluster's DNS.
+const MIN_SERVICE_BITS: u8 = 4;
+/// The oldest Kubernetes release that stayput knows.
+const MIN_MINOR: u32 = 20;
+
+/// A port that can be bound.
+pub(super) fn port(value: &Value<'_>, report: &mut Report) -> Option<u16> {
+    value.number(1..=u16::MAX, report)
+}
+
+/// The minor of a Kubernetes release: 34 for `"1.34"`, `"v1.34"` and `"1.34.2"`.
+pub(super) fn minor(value: &Value<'_>, report: &mut Report) -> Option<u32> {
+    if value.is_number() {
+        let message =
+            "is a number, which loses a final zero (1.30 is 1.3); put it in quotes, such as \"1.34\"";
+        report.add(&value.place, message);
+        return None;
+    }
+    value.parsed_by(release, report)
+}
+
+fn release(text: &str) -> Result<u32, String> {
+    let parts: Vec<&str> = text.strip_prefix('v').unwrap_or(text).split('.').collect();
+    let number = |part: &str| match part.bytes().all(|b| b.is_ascii_digit()) {
+        true => part.parse::<u32>().ok(),
+        false => None,
+    };
+    let numbers: Option<Vec<u32>> = parts.into_iter().map(number).collect();
+    match numbers.as_deref() {
+        Some([1, minor] | [1, minor, _]) if (MIN_MINOR..1000).contains(minor) => Ok(*minor),
+        Some([1, minor] | [1, minor, _]) if *minor < MIN_MINOR => Err(format!(
+            "'{text}' is too old; stayput knows Kubernetes 1.{MIN_MINOR} and later"
+        )),
+        _ => Err(format!(
+            "'{text}' is not a Kubernetes release; write one such as \"1.34\""
+        )),
+    }
+}
+
+/// A range of Service addresses.
+pub(super) fn range(text: &str) -> Result<IpNet, String> {
+    if text.contains(',') {
+        return Err("holds two ranges; give the first one only, kube-apiserver's own address comes from it".into());
+    }
+    let range: IpNet = text
+        .parse()
+        .map_err(|_| format!("'{text}' is not a range; write one such as 10.96.0.0/12"))?;
+    let whole = range.trunc();
+    if whole != range {
+        return Err(format!(
+            "{range} is an address within a range; write {whole}"
+        ));
+    }
+    if range.max_prefix_len() - range.prefix_len() < MIN_SERVICE_BITS {
+        return Err(format!(
+            "{range} is too small for Services; use 16 addresses or more"
+        ));
+    }
+    Ok(range)
+}
+
+/// An address and port to listen on.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let socket = socket(text)?;
+    let address = socket.ip();
+    if address.is_unspecified() {
+        return Err(format!(
+            "{address} would answer from an address that was not asked; list each address, such as 127.0.0.1:1053"
+        ));
+    }
+    if is_group(address) {
+        return Err(format!(
+            "{address} is not an address of a single host; use one of the node's own"
+        ));
+    }
+    Ok(socket)
+}
+
+/// An address and port that only the node itself reaches.
+pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let socket = socket(text)?;
+    if !socket.ip().is_loopback() {
+        return Err(format!(
+            "{} can be reached from outside; use loopback, such as 127.0.0.1:{}",
+            socket.ip(),
+            socket.port()
+        ));
+    }
+    Ok(socket)
+}
+
+/// A DNS server; without a port, port 53.
+pub(super) fn upstream(text: &str) -> Result<SocketAddr, String> {
+    let server = match text.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, DNS_PORT),
+        Err(_) => socket(text)?,
+    };
+    let address = server.ip();
+    if address.is_unspecified() || is_group(address) {
+        return Err(format!(
+            "{address} is not the address of a DNS server; write one such as 10.0.0.2"
+        ));
+    }
+    Ok(server)
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    let socket: SocketAddr = text.parse().map_err(|_| match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => format!("'{text}' has no port; write {text}:PORT"),
+        Ok(IpAddr::V6(_)) => format!("'{text}' has no port; write [{text}]:PORT"),
+        Err(_) => format!(
+            "'{text}' is not an address with a port; write one such as 127.0.0.1:1053 or [::1]:1053"
+        ),
+    })?;
+    match socket.port() {
+        0 => Err(format!("'{text}' has port 0; use 1 to 65535")),
+        _ => Ok(socket),
+    }
+}
+
+fn is_group(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    address.is_multicast() || broadcast
+}
+
+/// An absolute path to a file, without `.` and `..`.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(format!("'{text}' is not an absolute path; start it with /"));
+    }
+    // `components` drops a `.`, doubled slashes and a final one: what they build again is the path
+    // in its plain form.
+    let plain: PathBuf = path.components().collect();
+    let upwards = path.components().any(|c| c == Component::ParentDir);
+    if upwards || plain.as_os_str() != text || plain.file_name().is_none() {
+        return Err(format!(
+            "'{text}' is not a plain path to a file; write it without ., .. and needless slashes"
+        ));
+    }
+    Ok(plain)
+}
+
+/// A path that needs no quotes in HAProxy's configuration.
+pub(super) fn plain_path(text: &str) -> Result<PathBuf, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@~".contains(c);
+    if !text.chars().all(plain) {
+        return Err(format!(
+            "'{text}' holds characters that HAProxy would misread; use letters, digits and / . _ - + @ ~"
+        ));
+    }
+    path(text)
+}
+
+/// The user that HAProxy drops to; an empty text leaves it as it was started.
+pub(super) fn user(text: &str) -> Result<Option<String>, String> {
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let later = |c: char| first(c) || c.is_ascii_digit() || c == '-';
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.starts_with(first) || !text.chars().all(later) || text.len() > 32 {
+        return Err(format!(
+            "'{text}' is not a user name; use lower-case letters, digits, _ and - (useradd(8)), or \"\" for none"
+        ));
+    }
+    Ok(Some(text.to_owned()))
+}

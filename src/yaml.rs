@@ -1,0 +1,412 @@
+//! YAML as a tree, and the place of everything in it.
+//!
+//! The only module that knows which YAML library is in use. Deserialising straight into structs
+//! would stop at the first mistake and would not see a key that is given twice, so a text becomes
+//! a [`Tree`] first and is judged afterwards. The library tells a place only with an error:
+//! [`locate`] reads the text once more and fails on purpose at the spot asked for. That costs
+//! nothing for a file without mistakes.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, Serialize};
+
+/// A YAML document. Keys are texts, in the order of the file, and may repeat.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// `null`, `~`, or nothing behind a key.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i128),
+    /// A number that is not whole, such as an unquoted `1.34`.
+    Float(f64),
+    /// Text.
+    String(String),
+    /// A list.
+    Sequence(Vec<Tree>),
+    /// Keys and values.
+    Mapping(Vec<(String, Tree)>),
+}
+
+/// A place in a text; both numbers start at 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Location {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// The way from the top of a tree to one spot in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spot {
+    steps: Vec<usize>,
+    at_key: bool,
+}
+
+impl Spot {
+    /// The value at position `index` of this sequence or mapping.
+    #[must_use]
+    pub fn child(&self, index: usize) -> Self {
+        let mut steps = self.steps.clone();
+        steps.push(index);
+        Self {
+            steps,
+            at_key: false,
+        }
+    }
+
+    /// The key of this value, where its parent is a mapping.
+    #[must_use]
+    pub fn key(&self) -> Self {
+        Self {
+            steps: self.steps.clone(),
+            at_key: true,
+        }
+    }
+}
+
+/// Why a text is no YAML that can be used at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What is wrong, without its place.
+    pub message: String,
+    /// Where, if that is known.
+    pub location: Option<Location>,
+}
+
+/// How many values a document may unfold to; anchors could otherwise make gigabytes of a small file.
+const MAX_VALUES: usize = 500_000;
+
+/// Parses a text that holds exactly one document. A text of blanks and comments is [`Tree::Null`].
+pub fn parse(text: &str) -> Result<Tree, Error> {
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let Some(document) = documents.next() else {
+        return Ok(Tree::Null);
+    };
+    let left = Cell::new(MAX_VALUES);
+    let tree = Build { left: &left }
+        .deserialize(document)
+        .map_err(|error| described(&error))?;
+    match documents.next() {
+        None => Ok(tree),
+        Some(second) => Err(Error {
+            message: "a second document starts here; write one document per file".into(),
+            location: failing_at(second, &Spot::default()),
+        }),
+    }
+}
+
+/// Where a spot lies in a text that [`parse`] took.
+pub fn locate(text: &str, spot: &Spot) -> Option<Location> {
+    let document = serde_yaml::Deserializer::from_str(text).next()?;
+    failing_at(document, spot)
+}
+
+fn failing_at(document: serde_yaml::Deserializer<'_>, spot: &Spot) -> Option<Location> {
+    let seek = Seek {
+        steps: &spot.steps,
+        at_key: spot.at_key,
+    };
+    let error = seek.deserialize(document).err()?;
+    location(&error)
+}
+
+fn location(error: &serde_yaml::Error) -> Option<Location> {
+    error.location().map(|place| Location {
+        line: place.line(),
+        column: place.column(),
+    })
+}
+
+/// The library writes the place into its messages; it is reported apart.
+fn described(error: &serde_yaml::Error) -> Error {
+    let location = location(error);
+    let mut message = error.to_string();
+    if let Some(Location { line, column }) = location {
+        let place = format!(" at line {line} column {column}");
+        message = message.replacen(&place, "", 1);
+    }
+    Error { message, location }
+}
+
+/// Builds the tree.
+#[derive(Clone, Copy)]
+struct Build<'a> {
+    left: &'a Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Build<'_> {
+    type Value = Tree;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            let message = format!("more than {MAX_VALUES} values; do not nest anchors");
+            return Err(de::Error::custom(message));
+        };
+        self.left.set(left);
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Build<'_> {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Tree, E> {
+        Ok(Tree::Integer(value))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Tree, E> {
+        // No setting comes near: the nearest number is as wrong as the exact one.
+        Ok(Tree::Integer(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            sequence.push(item);
+        }
+        Ok(Tree::Sequence(sequence))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
+        let mut mapping = Vec::new();
+        while let Some(Key(key)) = entries.next_key()? {
+            mapping.push((key, entries.next_value_seed(self)?));
+        }
+        Ok(Tree::Mapping(mapping))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Tree, A::Error> {
+        let message = "a tag (!…) has no meaning here; write the plain value";
+        Err(de::Error::custom(message))
+    }
+}
+
+/// A key as it is written: `8443` and `true` are texts here too.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a plain key")
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Key, E> {
+                Ok(Key(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Walks along a path and fails at its end, so that the library tells the place.
+#[derive(Clone, Copy)]
+struct Seek<'a> {
+    steps: &'a [usize],
+    at_key: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Seek<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.steps.is_empty() {
+            // Any scalar is a text here, and all else is of a wrong type: both fail at their place.
+            deserializer.deserialize_str(Fail)
+        } else {
+            deserializer.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Seek<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence or a mapping")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Some((position, rest)) = self.steps.split_first() else {
+            return Ok(());
+        };
+        for _ in 0..*position {
+            items.next_element::<IgnoredAny>()?;
+        }
+        let next = Seek {
+            steps: rest,
+            ..self
+        };
+        items.next_element_seed(next).map(|_| ())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let Some((position, rest)) = self.steps.split_first() else {
+            return Ok(());
+        };
+        for _ in 0..*position {
+            entries.next_entry::<IgnoredAny, IgnoredAny>()?;
+        }
+        if rest.is_empty() && self.at_key {
+            return entries.next_key_seed(Fail).map(|_| ());
+        }
+        entries.next_key::<IgnoredAny>()?;
+        let next = Seek {
+            steps: rest,
+            ..self
+        };
+        entries.next_value_seed(next)
+    }
+}
+
+/// Fails on whatever it meets.
+#[derive(Clone, Copy)]
+struct Fail;
+
+impl<'de> DeserializeSeed<'de> for Fail {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Fail {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the end of the way")
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
+        Err(E::custom("here"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `line:column` of the spot that the steps lead to.
+    fn at(text: &str, steps: &[usize], at_key: bool) -> String {
+        let spot = Spot {
+            steps: steps.to_vec(),
+            at_key,
+        };
+        match locate(text, &spot) {
+            Some(Location { line, column }) => format!("{line}:{column}"),
+            None => "nowhere".into(),
+        }
+    }
+
+    #[test]
+    fn keeps_order_and_repeated_keys() {
+        let tree = parse("b: 1\na: x\nb: [true, 1.50, ~]\n8443: ''\n").unwrap();
+        let Tree::Mapping(entries) = tree else {
+            panic!("{tree:?}")
+        };
+        let keys: Vec<_> = entries.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["b", "a", "b", "8443"]);
+        let list = vec![Tree::Bool(true), Tree::Float(1.5), Tree::Null];
+        assert_eq!(entries[2].1, Tree::Sequence(list));
+    }
+
+    #[test]
+    fn finds_every_spot() {
+        let text = "# note\na: 1\nb:\n  - {c: x, d: [7, \"ü\", 8]}\n  -\n  - e:\n      f: y\na: 2\n";
+        for (steps, at_key, want) in [
+            (&[0][..], true, "2:1"),
+            (&[0], false, "2:4"),
+            (&[1], true, "3:1"),
+            (&[1, 0, 0], true, "4:6"),
+            (&[1, 0, 0], false, "4:9"),
+            (&[1, 0, 1], false, "4:15"),
+            (&[1, 0, 1, 2], false, "4:24"),
+            (&[1, 2, 0, 0], true, "7:7"),
+            (&[1, 2, 0, 0], false, "7:10"),
+            (&[2], true, "8:1"),
+            (&[2], false, "8:4"),
+            (&[], false, "2:1"),
+        ] {
+            assert_eq!(at(text, steps, at_key), want, "{steps:?} key {at_key}");
+        }
+        assert_eq!(at(text, &[9], true), "nowhere");
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_plain_document() {
+        for (text, want, place) in [
+            ("a: [1, 2", "did not find expected ',' or ']'", Some((2, 1))),
+            ("a: 1\n  b: 2\n", "mapping values are not allowed", Some((2, 4))),
+            ("a: 1\n---\nb: 2\n", "a second document", Some((3, 1))),
+            ("a: 1\nb: !secret x\n", "a tag", Some((2, 4))),
+            ("? [a]\n: 1\n", "a plain key", Some((1, 3))),
+            ("a: *b\n", "unknown anchor", Some((1, 4))),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message.contains(want), "{text:?}: {error}");
+            let found = error.location.map(|l| (l.line, l.column));
+            assert_eq!(found, place, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_null() {
+        for text in ["", "\n", "# only a comment\n", "---\n", "~"] {
+            assert_eq!(parse(text).unwrap(), Tree::Null, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nested_anchors_and_deep_nesting_end_soon() {
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for n in 1..12 {
+            let before = vec![format!("*a{}", n - 1); 10].join(", ");
+            laughs += &format!("a{n}: &a{n} [{before}]\n");
+        }
+        parse(&laughs).unwrap_err();
+        parse(&"[".repeat(5_000)).unwrap_err();
+        parse(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))).unwrap_err();
+    }
+}
