@@ -1,7 +1,7 @@
 //! What belongs to a file besides its bytes: owner, mode, extended attributes.
 //!
 //! A replacement that lacked them would lock out who may read the old file, or let in who may not,
-//! and a file without its SELinux label is closed to confined programs.
+//! and a file without its `SELinux` label is closed to confined programs.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};

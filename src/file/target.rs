@@ -104,7 +104,7 @@ impl<'a> Target<'a> {
             Some(old) => {
                 attributes::copy(&old.fd, &old.stat, &temporary.file).map_err(|errno| {
                     self.refused("owner, mode and attributes cannot be kept", errno)
-                })?
+                })?;
             }
             None => rustix::fs::fchmod(&temporary.file, Mode::from_raw_mode(mode))
                 .map_err(Error::io("set the mode of", path))?,
