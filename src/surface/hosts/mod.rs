@@ -1,1 +1,206 @@
-//! To come.
+//! The hosts file: one block of ours in a file that belongs to everybody.
+//!
+//! Two ways to write it:
+//!
+//! - **By rename**: the new text is computed from the old one ([`merge`]) and replaces it whole. A
+//!   reader sees the old file or the new one.
+//! - **In place**, where the file must stay the same inode because it is a mount point or is
+//!   bind-mounted into containers: single bytes switch prepared lines on and off (module `slots`).
+//!
+//! Both keep every foreign byte, and both can go on from what the other one left.
+
+mod block;
+mod in_place;
+mod lines;
+mod merge;
+#[cfg(test)]
+mod sample;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::config::cluster::HostsMode;
+use crate::file::{self, Error, InPlace};
+use crate::name::Name;
+use crate::root::Root;
+use crate::surface::{Applied, Outcome};
+use crate::view::View;
+
+pub(crate) use in_place::{Change, carry_out};
+pub use lines::Conflict;
+pub use merge::{Merged, merge, without};
+pub(crate) use slots::{Plan, plan};
+
+/// The largest hosts file that is read, in bytes. One with 50,000 names has about 4 MB.
+pub const LIMIT: u64 = 16 << 20;
+
+/// How often a file that somebody else is changing is planned anew.
+const ATTEMPTS: usize = 5;
+
+/// What the hosts file says now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Every name of the cluster, aliases too, with the addresses that a resolver finds for it in
+    /// the file, in the file's order; none where the file lacks it.
+    pub addresses: BTreeMap<Name, Vec<IpAddr>>,
+    /// Foreign lines that give our names other addresses.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Makes the hosts file show the view.
+pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
+    let path = &view.cluster.hosts.path;
+    let mode = view.cluster.hosts.mode;
+    if mode == HostsMode::InPlace
+        && let Some(applied) = apply_in_place(root, path, view, slots::plan, "")?
+    {
+        return Ok(applied);
+    }
+    match apply_by_rename(root, path, view) {
+        Err(Error::CannotRename {
+            obstacle, source, ..
+        }) if mode == HostsMode::Auto => {
+            let why = format!(" ({obstacle})");
+            let gone = || Error::Changed { path: path.clone() };
+            tracing::debug!(%source, obstacle, "no rename; the hosts file is written in place");
+            apply_in_place(root, path, view, slots::plan, &why)?.ok_or_else(gone)
+        }
+        other => other,
+    }
+}
+
+/// Takes our block out of the hosts file. Where the file can only be written in place, comments
+/// stay behind. `mode` decides as for [`apply`].
+pub fn remove(root: &Root, view: &View) -> Result<Applied, Error> {
+    let path = &view.cluster.hosts.path;
+    let in_place = || {
+        let applied = apply_in_place(root, path, view, slots::plan_without, "")?;
+        Ok(applied.unwrap_or_else(|| absent(path)))
+    };
+    if view.cluster.hosts.mode == HostsMode::InPlace {
+        return in_place();
+    }
+    let removed = file::update(root, path, LIMIT, 0o644, |old| {
+        Ok::<_, Error>(old.map(|old| without(old, view)))
+    });
+    match removed {
+        Err(Error::CannotRename { .. }) if view.cluster.hosts.mode == HostsMode::Auto => in_place(),
+        Err(error) => Err(error),
+        Ok(written) => Ok(Applied {
+            outcome: outcome(written),
+            detail: format!("nothing of ours in {}", path.display()),
+            notices: Vec::new(),
+        }),
+    }
+}
+
+/// What the hosts file says for every name of the cluster. A file that is missing says nothing.
+pub fn read(root: &Root, view: &View) -> Result<Reading, Error> {
+    let text = text(root, view)?;
+    let mut addresses: BTreeMap<Name, Vec<IpAddr>> = BTreeMap::new();
+    for entry in view.entries() {
+        for name in std::iter::once(entry.name).chain(entry.aliases) {
+            addresses.insert(name, Vec::new());
+        }
+    }
+    let mapped = text.split(|byte| *byte == b'\n').filter_map(lines::mapping);
+    for (address, names) in mapped {
+        for name in names {
+            if let Some(found) = addresses.get_mut(name.as_str())
+                && !found.contains(&address)
+            {
+                found.push(address);
+            }
+        }
+    }
+    Ok(Reading {
+        addresses,
+        conflicts: merge(&text, view).conflicts,
+    })
+}
+
+/// The block as it would be written by rename, given the foreign lines that there are.
+pub fn show(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
+    let foreign = without(&text(root, view)?, view);
+    let whole = merge(&foreign, view).bytes;
+    Ok(whole[foreign.len()..].trim_ascii_start().to_vec())
+}
+
+fn text(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
+    let path = &view.cluster.hosts.path;
+    let bytes = root.read(path, LIMIT).map_err(|source| Error::Io {
+        operation: "read",
+        path: path.clone(),
+        source,
+    })?;
+    Ok(bytes.unwrap_or_default())
+}
+
+fn apply_by_rename(root: &Root, path: &Path, view: &View) -> Result<Applied, Error> {
+    let mut lines = 0;
+    let mut conflicts = Vec::new();
+    let written = file::update(root, path, LIMIT, 0o644, |old| {
+        let merged = merge(old.unwrap_or_default(), view);
+        lines = merged.lines;
+        conflicts = merged.conflicts;
+        Ok::<_, Error>(Some(merged.bytes))
+    })?;
+    Ok(applied(path, written, lines, "by rename", &conflicts))
+}
+
+/// `None` where there is no file. `why` goes into the report.
+fn apply_in_place(
+    root: &Root,
+    path: &Path,
+    view: &View,
+    plan: fn(&[u8], &View) -> Plan,
+    why: &str,
+) -> Result<Option<Applied>, Error> {
+    for _ in 0..ATTEMPTS {
+        let Some(file) = InPlace::open(root, path, LIMIT)? else {
+            return Ok(None);
+        };
+        let mut plan = plan(file.bytes(), view);
+        let written = !plan.steps.is_empty();
+        let conflicts = std::mem::take(&mut plan.conflicts);
+        let lines = plan.lines;
+        match carry_out(vec![Change::new(file, plan)]).pop() {
+            Some(Err(Error::Changed { .. })) => {}
+            Some(Err(error)) => return Err(error),
+            _ => {
+                let how = format!("in place{why}");
+                return Ok(Some(applied(path, written, lines, &how, &conflicts)));
+            }
+        }
+    }
+    let path = path.to_owned();
+    Err(Error::Changed { path })
+}
+
+fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &[Conflict]) -> Applied {
+    let path = path.display();
+    let verb = if written { "written" } else { "unchanged" };
+    Applied {
+        outcome: outcome(written),
+        detail: format!("{lines} lines in {path}, {verb} {how}"),
+        notices: conflicts.iter().map(|c| format!("{path}: {c}")).collect(),
+    }
+}
+
+fn absent(path: &Path) -> Applied {
+    Applied {
+        outcome: Outcome::Absent,
+        detail: format!("{} does not exist", path.display()),
+        notices: Vec::new(),
+    }
+}
+
+fn outcome(written: bool) -> Outcome {
+    if written {
+        Outcome::Updated
+    } else {
+        Outcome::Unchanged
+    }
+}
