@@ -9,3 +9,7 @@ pub mod root;
 pub mod surface;
 pub mod view;
 pub mod writer;
+
+// The tests beside the code and those in tests/ share a cluster to ask about.
+#[cfg(test)]
+extern crate self as stayput;
