@@ -150,3 +150,13 @@ pub(crate) fn crowd() -> Zone {
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     Zone::new(&view(&[("crowd", &addresses)], &[]))
 }
+
+/// A loopback address that no other test of this machine uses, with an unprivileged port: all of
+/// 127.0.0.0/8 is the machine itself.
+pub(crate) fn loopback() -> SocketAddr {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let host = NEXT.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, high, low, host], 5300))
+}
