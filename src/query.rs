@@ -137,7 +137,8 @@ fn question(name: &str, wanted: Wanted) -> Result<Message, Error> {
     Ok(message)
 }
 
-/// Sends the question at every `pause` until its reply comes. The caller bounds it.
+/// Sends the question up to [`ATTEMPTS`] times, `pause` apart, until its reply comes. The caller
+/// bounds it.
 async fn over_udp(server: SocketAddr, question: &Message, pause: Duration) -> io::Result<Message> {
     let local = match server {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -147,7 +148,7 @@ async fn over_udp(server: SocketAddr, question: &Message, pause: Duration) -> io
     socket.connect(server).await?;
     let request = question.to_vec().map_err(io::Error::other)?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
+    for _ in 0..ATTEMPTS {
         socket.send(&request).await?;
         let reply = async {
             loop {
@@ -161,6 +162,8 @@ async fn over_udp(server: SocketAddr, question: &Message, pause: Duration) -> io
             return reply;
         }
     }
+    // The caller's limit is reached at this very moment.
+    std::future::pending().await
 }
 
 async fn over_tcp(server: SocketAddr, question: &Message) -> io::Result<Message> {

@@ -1,6 +1,6 @@
 //! The responder's sockets: bound each by itself, bounded, untouched by changes, finished before
 //! they close. And the client that `check` asks with.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod dns_support;
 
