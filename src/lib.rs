@@ -17,6 +17,7 @@ pub mod own;
 pub mod picture;
 pub mod process;
 pub mod provision;
+pub mod query;
 pub mod report;
 pub mod request;
 pub mod root;
