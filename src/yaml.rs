@@ -42,6 +42,17 @@ pub struct Location {
     pub column: usize,
 }
 
+impl Location {
+    /// The place that follows a text.
+    pub fn behind(text: &str) -> Self {
+        let line = text.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: text.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+}
+
 /// The way from the top of a tree to one spot in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spot {
@@ -86,6 +97,9 @@ const MAX_VALUES: usize = 500_000;
 
 /// Parses a text that holds exactly one document. A text of blanks and comments is [`Tree::Null`].
 pub fn parse(text: &str) -> Result<Tree, Error> {
+    if let Some(error) = forbidden_character(text) {
+        return Err(error);
+    }
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let Some(document) = documents.next() else {
         return Ok(Tree::Null);
@@ -101,6 +115,18 @@ pub fn parse(text: &str) -> Result<Tree, Error> {
             location: failing_at(second, &Spot::default()),
         }),
     }
+}
+
+/// The first character that YAML 1.2 (5.1, c-printable) does not allow; the library would tell its
+/// offset instead of its place.
+fn forbidden_character(text: &str) -> Option<Error> {
+    let allowed = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    let (offset, found) = text.char_indices().find(|(_, c)| !allowed(*c))?;
+    let code = u32::from(found);
+    Some(Error {
+        message: format!("the control character U+{code:04X} is not allowed in YAML; remove it"),
+        location: Some(Location::behind(&text[..offset])),
+    })
 }
 
 /// Where a spot lies in a text that [`parse`] took.
@@ -354,7 +380,8 @@ mod tests {
 
     #[test]
     fn finds_every_spot() {
-        let text = "# note\na: 1\nb:\n  - {c: x, d: [7, \"ü\", 8]}\n  -\n  - e:\n      f: y\na: 2\n";
+        let text =
+            "# note\na: 1\nb:\n  - {c: x, d: [7, \"ü\", 8]}\n  -\n  - e:\n      f: y\na: 2\n";
         for (steps, at_key, want) in [
             (&[0][..], true, "2:1"),
             (&[0], false, "2:4"),
@@ -378,11 +405,16 @@ mod tests {
     fn refuses_what_is_not_one_plain_document() {
         for (text, want, place) in [
             ("a: [1, 2", "did not find expected ',' or ']'", Some((2, 1))),
-            ("a: 1\n  b: 2\n", "mapping values are not allowed", Some((2, 4))),
+            (
+                "a: 1\n  b: 2\n",
+                "mapping values are not allowed",
+                Some((2, 4)),
+            ),
             ("a: 1\n---\nb: 2\n", "a second document", Some((3, 1))),
             ("a: 1\nb: !secret x\n", "a tag", Some((2, 4))),
             ("? [a]\n: 1\n", "a plain key", Some((1, 3))),
             ("a: *b\n", "unknown anchor", Some((1, 4))),
+            ("a: 1\nü: \u{7f}", "U+007F", Some((2, 4))),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.message.contains(want), "{text:?}: {error}");
@@ -400,12 +432,12 @@ mod tests {
 
     #[test]
     fn nested_anchors_and_deep_nesting_end_soon() {
-        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        let mut laughs = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]".to_owned()];
         for n in 1..12 {
             let before = vec![format!("*a{}", n - 1); 10].join(", ");
-            laughs += &format!("a{n}: &a{n} [{before}]\n");
+            laughs.push(format!("a{n}: &a{n} [{before}]"));
         }
-        parse(&laughs).unwrap_err();
+        parse(&laughs.join("\n")).unwrap_err();
         parse(&"[".repeat(5_000)).unwrap_err();
         parse(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))).unwrap_err();
     }

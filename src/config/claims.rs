@@ -50,7 +50,11 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Complains where the operator wrote something, not where a default holds.
 fn complain(one: &Place, other: &Place, what: &str, report: &mut Report) {
-    let (here, there) = if one.given { (one, other) } else { (other, one) };
+    let (here, there) = if one.given {
+        (one, other)
+    } else {
+        (other, one)
+    };
     let origin = if there.given { "" } else { " by default" };
     report.add(
         here,

@@ -35,7 +35,7 @@ impl Reader<'_> {
     pub(super) fn masters(&mut self, value: &Value<'_>) -> Vec<Draft> {
         let of = "masters, such as {name: master-1, address: 10.77.0.11}";
         let items = value.list(of, self.report).unwrap_or_default();
-        if items.is_empty() && value.is_list() {
+        if value.is_empty_list() {
             let message = "is empty; list at least one control-plane node";
             self.report.add(&value.place, message);
         }
@@ -78,7 +78,7 @@ impl Reader<'_> {
         if let Some(value) = fields.get("addresses") {
             let of = "addresses, such as [10.77.0.12, \"fd77::12\"]";
             let items = value.list(of, self.report).unwrap_or_default();
-            if items.is_empty() && value.is_list() {
+            if value.is_empty_list() {
                 let message = "is empty; list at least one address";
                 self.report.add(&value.place, message);
             }
@@ -135,7 +135,8 @@ impl Reader<'_> {
                 );
                 self.report.add(place, message);
             } else if let Some(owner) = owners.insert(value, &place.key) {
-                let message = format!("'{value}' is followed in {owner} already; follow each name once");
+                let message =
+                    format!("'{value}' is followed in {owner} already; follow each name once");
                 self.report.add(place, message);
             }
         }

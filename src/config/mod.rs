@@ -19,6 +19,7 @@
 mod aliases;
 mod claims;
 pub mod cluster;
+mod load;
 mod masters;
 mod names;
 pub mod node;
@@ -29,7 +30,8 @@ mod reserved;
 mod scalar;
 
 pub use cluster::Cluster;
-pub use node::Node;
+pub use load::{Error, load};
+pub use node::{Node, NodeError, NodeSettings};
 pub use problem::{Problem, Problems};
 
 #[cfg(test)]

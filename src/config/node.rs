@@ -1,8 +1,22 @@
-//! What belongs to one node.
+//! What belongs to one node, and how it is found out which node this is.
+//!
+//! A name is taken from the flag, then from the node file, then from the host name. A node that
+//! holds kube-apiserver's static pod is a master; one that is not among the cluster file's masters
+//! is an error. As a worker it would send its clients to the others and never announce its own
+//! address, and nothing would tell.
+
+use std::path::Path;
 
 use ipnet::IpNet;
 
-use crate::name::Name;
+use super::cluster::Cluster;
+use super::problem::Problems;
+use super::read::{self, Report, Value};
+use super::scalar;
+use crate::name::{Name, NameError};
+
+/// The static pod that only a master has.
+pub const APISERVER_MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
 /// This node's part in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +49,300 @@ pub enum Selection {
     Within(IpNet),
 }
 
+/// What a node file says, or what flags say in its place. All of it is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// The node's name in the cluster file: a label, or a whole name.
+    pub name: Option<Name>,
+    /// The name of its Kubernetes Node object.
+    pub kubernetes_name: Option<Name>,
+    /// Where its own addresses are looked for.
+    pub selection: Option<Selection>,
+}
+
+/// Why it is not clear which node this is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// A control-plane machine that the cluster file does not know.
+    #[error(
+        "this node runs kube-apiserver ({APISERVER_MANIFEST}) but '{name}' is not among the masters of the cluster file; add it there, or set 'name' in the node file or --node to one of: {masters}"
+    )]
+    UnknownMaster {
+        /// What the node is called.
+        name: String,
+        /// The masters' names.
+        masters: String,
+    },
+    /// A host name that no Kubernetes node can have.
+    #[error(
+        "the host name cannot be the node's name in Kubernetes: {source}; set 'kubernetesName' in the node file"
+    )]
+    HostName {
+        /// Why not.
+        source: NameError,
+    },
+}
+
+impl NodeSettings {
+    /// Parses and checks a node file; everything that is wrong with it is told at once. An empty
+    /// file is a good one. `file` is only named in the problems.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
+        read::file(text, file, settings)
+    }
+
+    /// These settings, and for what they leave open, those of `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name.or(other.name),
+            kubernetes_name: self.kubernetes_name.or(other.kubernetes_name),
+            selection: self.selection.or(other.selection),
+        }
+    }
+}
+
+fn settings(tree: &Value<'_>, report: &mut Report) -> Option<NodeSettings> {
+    if tree.is_null() {
+        return Some(NodeSettings::default());
+    }
+    let fields = tree.fields(&["name", "kubernetesName", "interface", "cidr"], report)?;
+    let mut settings = NodeSettings::default();
+    if let Some(value) = fields.get("name") {
+        settings.name = value.parsed_by(Name::parse, report);
+    }
+    if let Some(value) = fields.get("kubernetesName") {
+        settings.kubernetes_name = value.parsed_by(Name::parse, report);
+    }
+    if let Some(value) = fields.get("interface") {
+        let interface = value.parsed_by(scalar::interface, report);
+        settings.selection = interface.map(Selection::Interface);
+    }
+    if let Some(value) = fields.get("cidr") {
+        let range = value.parsed_by(scalar::range, report);
+        if fields.get("interface").is_some() {
+            let message = "is given beside 'interface'; give one of them";
+            report.add(&value.place.key_itself(), message);
+        }
+        settings.selection = range.map(Selection::Within);
+    }
+    Some(settings)
+}
+
 impl Node {
+    /// Decides which node this is.
+    ///
+    /// `settings` are the flags before the node file. A host name matches a master by its whole
+    /// name, or by its first label where it lies in a domain of its own. `apiserver` tells whether
+    /// [`APISERVER_MANIFEST`] is there.
+    pub fn determine(
+        settings: NodeSettings,
+        hostname: &str,
+        cluster: &Cluster,
+        apiserver: bool,
+    ) -> Result<Self, NodeError> {
+        let host = Name::parse(hostname);
+        let master = match (&settings.name, &host) {
+            (Some(name), _) => named(cluster, name),
+            (None, Ok(host)) => called(cluster, host),
+            (None, Err(_)) => None,
+        };
+        if master.is_none() && apiserver {
+            let name = settings.name.map(String::from);
+            return Err(NodeError::UnknownMaster {
+                name: name.unwrap_or_else(|| hostname.to_owned()),
+                masters: cluster.master_names(),
+            });
+        }
+        // The kubelet's own default (its --hostname-override).
+        let kubernetes_name = match settings.kubernetes_name {
+            Some(name) => name,
+            None => host.map_err(|source| NodeError::HostName { source })?,
+        };
+        Ok(Self {
+            role: master.map_or(Role::Worker, Role::Master),
+            kubernetes_name,
+            selection: settings.selection.unwrap_or(Selection::DefaultRoute),
+        })
+    }
+
     /// The master that this node is.
     pub fn master(&self) -> Option<&Name> {
         match &self.role {
             Role::Master(name) => Some(name),
             Role::Worker => None,
+        }
+    }
+}
+
+/// The master of a name that was given on purpose: relative to the domain, or whole.
+fn named(cluster: &Cluster, name: &Name) -> Option<Name> {
+    let masters = cluster.masters.iter().map(|master| &master.name);
+    let mut matching = masters.filter(|master| {
+        *master == name || master.relative_to(&cluster.domain) == Some(name.as_str())
+    });
+    matching.next().cloned()
+}
+
+/// The master of a host name, which may lie in the domain or in one of its own.
+fn called(cluster: &Cluster, host: &Name) -> Option<Name> {
+    let by_label = || {
+        let label = Name::parse(host.label()).ok()?;
+        named(cluster, &label)
+    };
+    match named(cluster, host) {
+        None if !host.is_below(&cluster.domain) => by_label(),
+        found => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Loopback;
+
+    fn cluster() -> Cluster {
+        let text = "
+domain: prod.k8s.internal
+endpoint: {name: api}
+masters:
+  - {name: m1, address: 10.0.0.1}
+  - {name: m2.zone-a.prod.k8s.internal, address: 10.0.0.2}
+";
+        Cluster::parse(text, Path::new("F"), Loopback::Refused).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn given(text: &str) -> NodeSettings {
+        NodeSettings {
+            name: (!text.is_empty()).then(|| name(text)),
+            ..NodeSettings::default()
+        }
+    }
+
+    #[test]
+    fn a_node_is_the_master_that_it_is_called() {
+        for (explicit, hostname, want) in [
+            ("", "m1", "m1.prod.k8s.internal"),
+            ("", "M1", "m1.prod.k8s.internal"),
+            ("", "m1.prod.k8s.internal", "m1.prod.k8s.internal"),
+            ("", "m1.corp.example.com", "m1.prod.k8s.internal"),
+            (
+                "",
+                "m2.zone-a.prod.k8s.internal",
+                "m2.zone-a.prod.k8s.internal",
+            ),
+            ("", "m2.zone-a", "m2.zone-a.prod.k8s.internal"),
+            ("m1", "box-7", "m1.prod.k8s.internal"),
+            ("m1.prod.k8s.internal", "box-7", "m1.prod.k8s.internal"),
+            // Not the same machine as m1: a name within the domain is taken as a whole.
+            ("", "m1.zone-b.prod.k8s.internal", "worker"),
+            // Given on purpose, so the host name does not count.
+            ("w1", "m1", "worker"),
+            ("m1.corp.example.com", "m1", "worker"),
+            ("", "m2", "worker"),
+            ("", "w1", "worker"),
+        ] {
+            let node = Node::determine(given(explicit), hostname, &cluster(), false).unwrap();
+            let role = node.master().map_or("worker", Name::as_str);
+            assert_eq!(role, want, "{explicit:?} {hostname}");
+            assert_eq!(node.kubernetes_name, name(hostname));
+            assert_eq!(node.selection, Selection::DefaultRoute);
+        }
+    }
+
+    #[test]
+    fn a_node_with_an_apiserver_is_a_master_or_an_error() {
+        assert!(Node::determine(given(""), "m1", &cluster(), true).is_ok());
+        for (explicit, hostname, called) in [
+            ("", "box-7", "box-7"),
+            ("w1", "m1", "w1"),
+            ("", "a_b", "a_b"),
+        ] {
+            let error = Node::determine(given(explicit), hostname, &cluster(), true).unwrap_err();
+            let want = format!(
+                "this node runs kube-apiserver (/etc/kubernetes/manifests/kube-apiserver.yaml) but '{called}' is not among the masters of the cluster file; add it there, or set 'name' in the node file or --node to one of: m1, m2.zone-a"
+            );
+            assert_eq!(error.to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_host_name_that_is_none_needs_a_kubernetes_name() {
+        let error = Node::determine(given("m1"), "a_b", &cluster(), false).unwrap_err();
+        assert!(
+            error.to_string().contains("set 'kubernetesName'"),
+            "{error}"
+        );
+        let settings = NodeSettings {
+            kubernetes_name: Some(name("node-7")),
+            ..given("m1")
+        };
+        let node = Node::determine(settings, "a_b", &cluster(), false).unwrap();
+        assert_eq!(node.kubernetes_name, name("node-7"));
+    }
+
+    #[test]
+    fn a_node_file_is_read_and_flags_go_before_it() {
+        let text = "name: m1\nkubernetesName: box-7.corp.example.com\ninterface: eth0.100\n";
+        let file = NodeSettings::parse(text, Path::new("F")).unwrap();
+        assert_eq!(
+            file.selection,
+            Some(Selection::Interface("eth0.100".into()))
+        );
+        let flags = NodeSettings {
+            name: Some(name("m2")),
+            ..NodeSettings::default()
+        };
+        let both = flags.or(file);
+        assert_eq!(both.name, Some(name("m2")));
+        assert_eq!(both.kubernetes_name, Some(name("box-7.corp.example.com")));
+        for empty in ["", "# all by default\n"] {
+            let settings = NodeSettings::parse(empty, Path::new("F")).unwrap();
+            assert_eq!(settings, NodeSettings::default());
+        }
+    }
+
+    #[test]
+    fn mistakes_in_a_node_file_are_told_with_their_place() {
+        for (text, want) in [
+            (
+                "name: a_b",
+                "1:7: name: 'a_b' is not a host name; use letters, digits and inner hyphens (RFC 1123)",
+            ),
+            (
+                "nodeName: a",
+                "1:1: nodeName: is not a known key; known here: name, kubernetesName, interface, cidr",
+            ),
+            (
+                "kubernetesname: a",
+                "1:1: kubernetesname: is not a known key; did you mean 'kubernetesName'?",
+            ),
+            (
+                "interface: a/b",
+                "1:12: interface: 'a/b' is not an interface; write its name as `ip link` shows it, such as eth0",
+            ),
+            (
+                "interface: sixteen-letters-",
+                "1:12: interface: 'sixteen-letters-' is not an interface; write its name as `ip link` shows it, such as eth0",
+            ),
+            (
+                "cidr: 10.0.0.1/24",
+                "1:7: cidr: 10.0.0.1/24 is an address within a range; write 10.0.0.0/24",
+            ),
+            (
+                "cidr: eth0",
+                "1:7: cidr: 'eth0' is not a range; write one such as 10.96.0.0/12",
+            ),
+            (
+                "interface: eth0\ncidr: 10.0.0.0/24",
+                "2:1: cidr: is given beside 'interface'; give one of them",
+            ),
+        ] {
+            let problems = NodeSettings::parse(text, Path::new("F")).unwrap_err();
+            assert_eq!(problems.to_string(), format!("F:{want}"), "{text}");
         }
     }
 }

@@ -91,7 +91,12 @@ fn kubernetes(
         Some(version) => scalar::minor(version, report),
         None => Some(34),
     };
-    let service_subnet = section.or_parsed("serviceSubnet", "10.96.0.0/12", report, scalar::range);
+    let service_subnet = section.or_parsed(
+        "serviceSubnet",
+        "10.96.0.0/12",
+        report,
+        scalar::service_subnet,
+    );
     let dns_domain = section.or_parsed("dnsDomain", "cluster.local", report, Name::parse);
     names.check_service_subnet(service_subnet, report);
     names.check_dns_domain(dns_domain.as_ref(), report);
@@ -114,8 +119,11 @@ fn dns(file: &Fields<'_>, claims: &mut Claims, report: &mut Report) -> Option<Dn
     for (place, socket) in listen.iter().flatten() {
         claims.socket(place.clone(), *socket, report);
     }
-    if let (Some(list), Some([])) = (section.get("listen"), listen.as_deref()) {
-        report.add(&list.place, "is empty; give at least one, such as 127.0.0.1:1053");
+    if let Some(list) = section.get("listen").filter(|list| list.is_empty_list()) {
+        report.add(
+            &list.place,
+            "is empty; give at least one, such as 127.0.0.1:1053",
+        );
     }
     let upstream = sockets(&section, "upstream", &[], scalar::upstream, report);
     for (place, server) in upstream.iter().flatten() {
@@ -124,9 +132,12 @@ fn dns(file: &Fields<'_>, claims: &mut Claims, report: &mut Report) -> Option<Dn
             report.add(place, message);
         }
     }
-    let ttl = section.or("ttl", || 5, report, |value, report| {
-        value.number(0..=MAX_TTL, report)
-    });
+    let ttl = section.or(
+        "ttl",
+        || 5,
+        report,
+        |value, report| value.number(0..=MAX_TTL, report),
+    );
     let bare = |sockets: Vec<(Place, SocketAddr)>| sockets.into_iter().map(|(_, s)| s).collect();
     Some(Dns {
         listen: listen.map(bare)?,
@@ -192,7 +203,12 @@ fn haproxy(
         "config", "socket", "reload", "binary", "user", "fallback", "stats",
     ];
     let section = file.section("haproxy", &known, report)?;
-    let config = section.or_parsed("config", "/var/lib/stayput/haproxy.cfg", report, config_path);
+    let config = section.or_parsed(
+        "config",
+        "/var/lib/stayput/haproxy.cfg",
+        report,
+        config_path,
+    );
     if let Some(path) = &config {
         claims.file(section.at("config"), path, report);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::yaml::{self, Location};
+use crate::yaml::Location;
 
 /// One thing that is wrong, for people as `FILE:LINE:COLUMN: KEY: MESSAGE`, for programs as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,23 +27,17 @@ pub struct Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// One problem of a file as a whole.
-    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+    /// One problem of a file as a whole, or of its syntax.
+    pub(super) fn of_file(
+        file: &Path,
+        location: Option<Location>,
+        message: impl Into<String>,
+    ) -> Self {
         Self(vec![Problem {
             file: file.to_owned(),
-            location: None,
+            location,
             key: String::new(),
             message: message.into(),
-        }])
-    }
-
-    /// A text that is no YAML at all.
-    pub(super) fn of_syntax(file: &Path, error: &yaml::Error) -> Self {
-        Self(vec![Problem {
-            file: file.to_owned(),
-            location: error.location,
-            key: String::new(),
-            message: error.message.clone(),
         }])
     }
 

@@ -51,7 +51,8 @@ pub(super) struct Report(Vec<(Place, String)>);
 impl Report {
     /// Notes a mistake; `message` says what is wrong and, behind a semicolon, what would be right.
     pub(super) fn add(&mut self, place: &Place, message: impl Display) {
-        self.0.push((place.clone(), printable(&message.to_string())));
+        self.0
+            .push((place.clone(), printable(&message.to_string())));
     }
 
     /// The value, or a note of why there is none.
@@ -83,9 +84,10 @@ impl Report {
             message,
         };
         let problems = Problems::new(self.0.into_iter().map(located).collect());
-        let whole = |message: String| Problems::of_file(file, message);
+        let whole = |message: String| Problems::of_file(file, None, message);
         // A reader that gives nothing and says nothing is a mistake of stayput's own.
-        let problems = problems.unwrap_or_else(|| whole("cannot be used; please report this".into()));
+        let problems =
+            problems.unwrap_or_else(|| whole("cannot be used; please report this".into()));
         Err(match more {
             0 => problems,
             _ => problems.and(whole(format!("{more} more problems"))),
@@ -106,7 +108,7 @@ pub(super) fn file<T>(
             let value = read(&Value { tree: &tree, place }, &mut report);
             report.conclude(value, path, text)
         }
-        Err(error) => Err(Problems::of_syntax(path, &error)),
+        Err(error) => Err(Problems::of_file(path, error.location, error.message)),
     }
 }
 
@@ -116,9 +118,9 @@ impl<'a> Value<'a> {
         *self.tree == Tree::Null
     }
 
-    /// Whether it is a list.
-    pub(super) fn is_list(&self) -> bool {
-        matches!(self.tree, Tree::Sequence(_))
+    /// Whether it is a list of nothing.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(self.tree, Tree::Sequence(items) if items.is_empty())
     }
 
     /// Whether it is a number.
@@ -360,16 +362,13 @@ impl Place {
     }
 }
 
+/// Suggests a known key where a third of its letters or fewer would have to change.
 fn unknown_key(key: &str, known: &[&str]) -> String {
-    let likeness = |candidate: &str| {
-        strsim::jaro_winkler(&key.to_lowercase(), &candidate.to_lowercase())
-    };
-    let nearest = known
-        .iter()
-        .map(|candidate| (likeness(candidate), candidate))
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let lower = key.to_lowercase();
+    let distance = |known: &str| strsim::osa_distance(&lower, &known.to_lowercase());
+    let nearest = known.iter().map(|known| (distance(known), known)).min();
     match nearest {
-        Some((likeness, nearest)) if likeness >= 0.85 => {
+        Some((distance, nearest)) if distance * 3 <= nearest.len() => {
             format!("is not a known key; did you mean '{nearest}'?")
         }
         _ => format!("is not a known key; known here: {}", known.join(", ")),

@@ -24,8 +24,7 @@ pub(super) fn port(value: &Value<'_>, report: &mut Report) -> Option<u16> {
 /// The minor of a Kubernetes release: 34 for `"1.34"`, `"v1.34"` and `"1.34.2"`.
 pub(super) fn minor(value: &Value<'_>, report: &mut Report) -> Option<u32> {
     if value.is_number() {
-        let message =
-            "is a number, which loses a final zero (1.30 is 1.3); put it in quotes, such as \"1.34\"";
+        let message = "is a number, which loses a final zero (1.30 is 1.3); put it in quotes, such as \"1.34\"";
         report.add(&value.place, message);
         return None;
     }
@@ -34,10 +33,9 @@ pub(super) fn minor(value: &Value<'_>, report: &mut Report) -> Option<u32> {
 
 fn release(text: &str) -> Result<u32, String> {
     let parts: Vec<&str> = text.strip_prefix('v').unwrap_or(text).split('.').collect();
-    let number = |part: &str| match part.bytes().all(|b| b.is_ascii_digit()) {
-        true => part.parse::<u32>().ok(),
-        false => None,
-    };
+    // `parse` alone would take a sign.
+    let digits = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    let number = |part| Some(part).filter(digits)?.parse().ok();
     let numbers: Option<Vec<u32>> = parts.into_iter().map(number).collect();
     match numbers.as_deref() {
         Some([1, minor] | [1, minor, _]) if (MIN_MINOR..1000).contains(minor) => Ok(*minor),
@@ -51,10 +49,24 @@ fn release(text: &str) -> Result<u32, String> {
 }
 
 /// A range of Service addresses.
-pub(super) fn range(text: &str) -> Result<IpNet, String> {
+pub(super) fn service_subnet(text: &str) -> Result<IpNet, String> {
     if text.contains(',') {
-        return Err("holds two ranges; give the first one only, kube-apiserver's own address comes from it".into());
+        return Err(
+            "holds two ranges; give the first one only, kube-apiserver's own address comes from it"
+                .into(),
+        );
     }
+    let range = range(text)?;
+    if range.max_prefix_len() - range.prefix_len() < MIN_SERVICE_BITS {
+        return Err(format!(
+            "{range} is too small for Services; use 16 addresses or more"
+        ));
+    }
+    Ok(range)
+}
+
+/// A range of addresses, with nothing behind its prefix.
+pub(super) fn range(text: &str) -> Result<IpNet, String> {
     let range: IpNet = text
         .parse()
         .map_err(|_| format!("'{text}' is not a range; write one such as 10.96.0.0/12"))?;
@@ -64,12 +76,23 @@ pub(super) fn range(text: &str) -> Result<IpNet, String> {
             "{range} is an address within a range; write {whole}"
         ));
     }
-    if range.max_prefix_len() - range.prefix_len() < MIN_SERVICE_BITS {
-        return Err(format!(
-            "{range} is too small for Services; use 16 addresses or more"
-        ));
-    }
     Ok(range)
+}
+
+/// A network interface's name (netdevice(7), and what the kernel's `dev_valid_name` takes).
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let valid = (1..16).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !"/:".contains(c));
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "'{text}' is not an interface; write its name as `ip link` shows it, such as eth0"
+        ))
+    }
 }
 
 /// An address and port to listen on.

@@ -1,0 +1,108 @@
+//! Reads both files, and what else tells which node this is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cluster::Cluster;
+use super::node::{APISERVER_MANIFEST, Node, NodeError, NodeSettings};
+use super::problem::Problems;
+use crate::address::Loopback;
+use crate::root::Root;
+use crate::yaml::Location;
+
+/// How large a file of settings may be, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+/// hostname(5): one name, after comment lines.
+const HOSTNAME: &str = "/etc/hostname";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster file is not there.
+    #[error(
+        "there is no cluster file {}; write it (see deploy/examples/cluster.yaml) or name it with --config",
+        path.display()
+    )]
+    Missing {
+        /// Where it was looked for, below the root.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file, below the root.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// One or both files are wrong; all of it, one line each.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// Both files are good, but it is not clear which node this is.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Reads and checks the cluster file and the node file, which may be missing.
+///
+/// `flags` go before the node file. Blocks on the disk.
+pub fn load(
+    root: &Root,
+    cluster_path: &Path,
+    node_path: &Path,
+    flags: &NodeSettings,
+) -> Result<(Cluster, Node), Error> {
+    let rules = if root.is_system() {
+        Loopback::Refused
+    } else {
+        Loopback::Allowed
+    };
+    let missing = || Error::Missing {
+        path: cluster_path.to_owned(),
+    };
+    let cluster_file = read(root, cluster_path)?.ok_or_else(missing)?;
+    let node_file = read(root, node_path)?.unwrap_or_default();
+
+    let cluster = text(&cluster_file, cluster_path)
+        .and_then(|text| Cluster::parse(text, cluster_path, rules));
+    let settings =
+        text(&node_file, node_path).and_then(|text| NodeSettings::parse(text, node_path));
+    let (cluster, settings) = match (cluster, settings) {
+        (Ok(cluster), Ok(settings)) => (cluster, settings),
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems.into()),
+        (Err(cluster), Err(node)) => return Err(cluster.and(node).into()),
+    };
+    let settings = flags.clone().or(settings);
+    let apiserver = root.exists(Path::new(APISERVER_MANIFEST));
+    let node = Node::determine(settings, &hostname(root)?, &cluster, apiserver)?;
+    Ok((cluster, node))
+}
+
+fn read(root: &Root, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    root.read(path, MAX_SIZE).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn text<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Problems> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let location = Location::behind(&good);
+        Problems::of_file(file, Some(location), "is not UTF-8; save the file as UTF-8")
+    })
+}
+
+/// The machine's host name; a sandbox may have one of its own.
+fn hostname(root: &Root) -> Result<String, Error> {
+    if !root.is_system()
+        && let Some(bytes) = read(root, Path::new(HOSTNAME))?
+    {
+        let file = String::from_utf8_lossy(&bytes);
+        let mut lines = file.lines().map(str::trim);
+        let name = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        return Ok(name.unwrap_or_default().to_owned());
+    }
+    let system = rustix::system::uname();
+    Ok(system.nodename().to_string_lossy().into_owned())
+}
