@@ -6,6 +6,7 @@ pub mod config;
 pub mod file;
 pub mod name;
 pub mod root;
+pub mod source;
 pub mod surface;
 pub mod view;
 pub mod writer;
