@@ -17,10 +17,10 @@
 //!    interface, or any link that has an address in the range and belongs to no container network.
 //! 5. What *comes and goes* is never chosen: secondary addresses (IPv4), and host prefixes (/32,
 //!    /128) beside a wider one, which is what keepalived and kube-vip add. Clouds give a host prefix
-//!    as the only address, DHCPv6 gives one with a lifetime: those are chosen.
+//!    as the only address, `DHCPv6` gives one with a lifetime: those are chosen.
 //! 6. Of several, the first by: in the same network as an address that the book knows, preferred
-//!    source of the default route, in the gateway's network (what the kernel does, inet_select_addr),
-//!    permanent, given by DHCPv6 rather than made by SLAAC, numerically lowest.
+//!    source of the default route, in the gateway's network (as the kernel does), permanent, given by
+//!    `DHCPv6` rather than made by SLAAC, numerically lowest.
 //! 7. A family of which nothing is usable keeps what the book knows. If that holds for all families
 //!    the result is empty: it is no event.
 
@@ -69,7 +69,7 @@ pub struct Address {
     pub prefix: u8,
     /// `RT_SCOPE_UNIVERSE` is what others reach.
     pub scope: AddressScope,
-    /// `IFA_F_*` of if_addr.h; `Secondary` means temporary for IPv6.
+    /// `IFA_F_*` of `if_addr.h`; `Secondary` means temporary for IPv6.
     pub flags: AddressFlags,
 }
 
@@ -121,9 +121,12 @@ pub fn select(snapshot: &Snapshot, selection: &Selection, known: &[IpAddr]) -> V
     families
         .into_iter()
         .zip(found)
-        .flat_map(|(ipv6, found)| match found.is_empty() {
-            true => kept(ipv6).collect(),
-            false => found,
+        .flat_map(|(ipv6, found)| {
+            if found.is_empty() {
+                kept(ipv6).collect()
+            } else {
+                found
+            }
         })
         .collect()
 }

@@ -9,3 +9,5 @@
 
 pub mod interface;
 pub mod netlink;
+pub mod upstream;
+pub mod watch;
