@@ -5,6 +5,7 @@ pub mod book;
 pub mod config;
 pub mod file;
 pub mod name;
+pub mod process;
 pub mod root;
 pub mod surface;
 pub mod view;
