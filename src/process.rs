@@ -256,7 +256,7 @@ mod tests {
             .args(["-c", script])
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn gives_a_clean_environment_and_takes_the_output() {
