@@ -1,0 +1,129 @@
+//! What lies on the disk: the configuration, the cluster's authority, the socket's place.
+//!
+//! Everything here blocks and belongs on the writing thread.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::authority::{Authority, Found};
+use super::render::{Rendering, authority_of, is_ours, render};
+use crate::config::cluster;
+use crate::file;
+use crate::root::Root;
+use crate::view::View;
+
+/// The file of the distribution's own HAProxy, which is never ours to write.
+pub(super) const DISTRIBUTION: &str = "/etc/haproxy/haproxy.cfg";
+
+/// No configuration of ours comes near this size.
+const LONGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// HAProxy's master reads the file as root; nobody else has to.
+const FILE_MODE: u32 = 0o600;
+
+/// The disk, looked at in one go.
+#[derive(Debug)]
+pub(super) struct Disk {
+    /// The configuration; empty where there is none.
+    file: String,
+    authority: Found,
+    /// The socket as HAProxy sees it.
+    socket: PathBuf,
+}
+
+impl Disk {
+    /// Looks. A configuration that is not ours is an error: nothing may be done to it.
+    pub(super) fn look(root: &Root, settings: &cluster::Haproxy) -> Result<Self, Error> {
+        let path = &settings.config;
+        if path == Path::new(DISTRIBUTION) {
+            return Err(Error::Distribution);
+        }
+        let bytes = root.read(path, LONGEST_FILE);
+        let bytes = bytes.map_err(at("read", path))?.unwrap_or_default();
+        if !is_ours(&bytes) {
+            return Err(Error::Foreign(path.clone()));
+        }
+        Ok(Self {
+            // Ours is UTF-8: one that is not any more differs, and is replaced.
+            file: String::from_utf8_lossy(&bytes).into_owned(),
+            authority: Found::look(root),
+            socket: host_path(root, &settings.socket),
+        })
+    }
+
+    /// The configuration for a view, with the authority that is usable.
+    pub(super) fn render(&self, view: &View) -> Result<Rendering, Error> {
+        let authority = self.authority.usable(authority_of(&self.file));
+        Ok(render(view, authority.as_ref(), &self.socket)?)
+    }
+
+    /// The same with the authority that the file was rendered with, where a newer one was found.
+    pub(super) fn render_with_earlier_authority(
+        &self,
+        view: &View,
+    ) -> Result<Option<Rendering>, Error> {
+        let Found::Good(found) = &self.authority else {
+            return Ok(None);
+        };
+        let earlier = authority_of(&self.file).map(|digest| Authority {
+            path: found.path.clone(),
+            digest: digest.to_owned(),
+        });
+        Ok(Some(render(view, earlier.as_ref(), &self.socket)?))
+    }
+
+    /// Whether the file is this one.
+    pub(super) fn holds(&self, wanted: &Rendering) -> bool {
+        self.file == wanted.text
+    }
+
+    /// Whether the file differs from this one in nothing but addresses.
+    pub(super) fn has_structure_of(&self, wanted: &Rendering) -> bool {
+        wanted.has_structure_of(&self.file)
+    }
+
+    /// What an operator should know of the disk.
+    pub(super) fn notice(&self) -> Option<String> {
+        let Found::Damaged { path, reason } = &self.authority else {
+            return None;
+        };
+        let so = match authority_of(&self.file) {
+            Some(_) => "health checks go on with the authority that HAProxy has loaded",
+            None => "health checks stay plain TCP connections",
+        };
+        Some(format!("{path} {reason}; {so} until it is repaired"))
+    }
+}
+
+/// Makes the folders of file and socket where they are missing.
+pub(super) fn create_folders(root: &Root, settings: &cluster::Haproxy) -> Result<(), Error> {
+    for (path, mode) in [(&settings.config, 0o700), (&settings.socket, 0o755)] {
+        if let Some(folder) = path.parent() {
+            let made = root.create_folders(folder, mode);
+            made.map_err(at("create", folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a configuration; tells whether its bytes differed.
+pub(super) fn write(root: &Root, path: &Path, text: &str) -> Result<bool, Error> {
+    Ok(file::replace(root, path, text.as_bytes(), FILE_MODE)?)
+}
+
+/// The path by which HAProxy, which knows nothing of the root, reaches the same place.
+pub(super) fn host_path(root: &Root, path: &Path) -> PathBuf {
+    root.host_path(path).unwrap_or_else(|_| {
+        // The folder is not there yet, so no symlink is in it.
+        root.path().join(path.strip_prefix("/").unwrap_or(path))
+    })
+}
+
+fn at<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::Look {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
