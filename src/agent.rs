@@ -14,10 +14,10 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::book::{Event, Origin};
-use crate::config::node::NodeFlags;
+use crate::config::node::NodeSettings;
 use crate::config::{self, Cluster, Node};
 use crate::control::server::{Command, Error as OrderError, Order, Server};
 use crate::engine::{ALL, Engine};
@@ -29,10 +29,11 @@ use crate::provision::APISERVER_MANIFEST;
 use crate::report::{DoneBy, Report, Result as Outcome, Surface};
 use crate::request;
 use crate::root::Root;
+use crate::source::interface::Snapshot;
 use crate::source::netlink;
-use crate::source::upstream::{Observation, Upstream};
+use crate::source::upstream::{Look, Observation, Resolver, Upstream};
 use crate::source::watch::Watch;
-use crate::surface::haproxy::AUTHORITY;
+use crate::surface::haproxy::authority;
 use crate::writer::Writer;
 
 /// How often surfaces are verified without a reason, and HAProxy's servers looked at.
@@ -51,7 +52,7 @@ pub struct Settings {
     /// The node file.
     pub node_config: PathBuf,
     /// What the command line says of this node.
-    pub flags: NodeFlags,
+    pub flags: NodeSettings,
 }
 
 /// Why the agent does not run.
@@ -66,6 +67,9 @@ pub enum Error {
     /// The book refuses the cluster file.
     #[error(transparent)]
     Rejected(#[from] crate::book::Rejection),
+    /// Files cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] crate::source::watch::Error),
     /// The operating system refuses.
     #[error("cannot {doing}: {source}")]
     Os {
@@ -84,10 +88,12 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let writer = Writer::start().map_err(os("start the writing thread"))?;
     let root = settings.root.clone();
     let mut engine = Engine::open(root, writer, DoneBy::Agent, cluster, node).await?;
-    engine.start_dns().map_err(os("start the responder's thread"))?;
+    engine
+        .start_dns()
+        .map_err(os("start the responder's thread"))?;
     let server = Server::bind(&settings.root).map_err(os("bind the control socket"))?;
     let (sender, orders) = mpsc::channel(WAITING_ORDERS);
-    let mut agent = Agent::new(settings, engine, orders);
+    let mut agent = Agent::new(settings, engine, orders).await?;
     let (stop, stopped) = oneshot::channel::<Infallible>();
     let serving = tokio::spawn(server.serve(sender, agent.status.clone(), stopped));
     agent.start().await;
@@ -132,9 +138,14 @@ impl Signals {
 }
 
 impl Agent {
-    fn new(settings: Settings, engine: Engine, orders: mpsc::Receiver<Order>) -> Self {
+    async fn new(
+        settings: Settings,
+        engine: Engine,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Self, Error> {
         let since = crate::clock::unix_now();
         let view = engine.view();
+        let files = watch(&settings, &engine).await?;
         let status = picture::of(&picture::Input {
             view: &view,
             provision: engine.provision(),
@@ -142,24 +153,27 @@ impl Agent {
             problems: &[],
             upstream_errors: &BTreeMap::new(),
         });
-        Self {
+        Ok(Self {
             links: own::counts(&engine, &view.node).then(netlink::Watch::start),
-            upstream: Upstream::new(settings.root.clone(), &view.cluster),
+            upstream: follow(&engine),
             upstream_errors: BTreeMap::new(),
-            files: Watch::start(&settings.root, watched(&settings, &view.cluster)),
+            files,
             problems: Vec::new(),
             since,
             status: Arc::new(ArcSwap::from_pointee(status)),
             settings,
             engine,
             orders,
-        }
+        })
     }
 
     /// The first round over all surfaces; then the service counts as ready.
     async fn start(&mut self) {
         let view = self.engine.view();
-        let role = view.node.master().map_or("worker".to_owned(), |name| format!("master {name}"));
+        let role = view
+            .node
+            .master()
+            .map_or("worker".to_owned(), |name| format!("master {name}"));
         info!(domain = %view.cluster.domain, %role, generation = view.book.generation, "starting");
         let own = if self.links.is_some() {
             let snapshot = netlink::snapshot().await.ok();
@@ -237,7 +251,7 @@ impl Agent {
             }
             Command::Look(look) => {
                 let interface = look.interface.as_deref().unwrap_or("-");
-                tracing::debug!(interface, "asked to look at this node's address");
+                debug!(interface, "asked to look at this node's address");
                 Ok(own::look(&mut self.engine).await?)
             }
             Command::Provisioned(wish) => {
@@ -253,7 +267,7 @@ impl Agent {
         report.map_err(|rejection| OrderError::Refused(rejection.into()))
     }
 
-    async fn own_address(&mut self, snapshot: Result<netlink::Snapshot, netlink::Error>) {
+    async fn own_address(&mut self, snapshot: Result<Snapshot, netlink::Error>) {
         match snapshot {
             Ok(snapshot) => {
                 if let Some(event) = own::event(&self.engine.view(), &snapshot) {
@@ -265,7 +279,13 @@ impl Agent {
     }
 
     async fn followed(&mut self, observation: Observation) {
-        let Observation { master, result } = observation;
+        let Observation { master, look, .. } = observation;
+        let Look {
+            result, notices, ..
+        } = look;
+        for notice in notices {
+            debug!(%master, "{notice}");
+        }
         match result {
             Ok(addresses) => {
                 self.upstream_errors.remove(&master);
@@ -300,7 +320,7 @@ impl Agent {
         if path == self.settings.config || path == self.settings.node_config {
             // What is wrong is logged and shown by status.
             let _ = self.reload().await;
-        } else if path == Path::new(AUTHORITY) {
+        } else if path == Path::new(authority::PATH) {
             self.engine.repair(&[Surface::Haproxy]).await;
         } else if path == Path::new(APISERVER_MANIFEST) {
             self.engine.observe().await;
@@ -312,7 +332,12 @@ impl Agent {
     /// Repairs the hosts file after a foreign change, unless it is being fought over.
     async fn defend_hosts(&mut self) {
         let now = Instant::now();
-        if !self.engine.health_of(Surface::Hosts).contest.may_repair(now) {
+        if !self
+            .engine
+            .health_of(Surface::Hosts)
+            .contest
+            .may_repair(now)
+        {
             return;
         }
         let report = self.engine.repair(&[Surface::Hosts]).await;
@@ -325,7 +350,9 @@ impl Agent {
         let contest = &mut self.engine.health_of(Surface::Hosts).contest;
         contest.repaired(now);
         if contest.contested_until(now).is_some() {
-            error!("the hosts file is contested: another program rewrites it again and again; stepping back for a minute");
+            error!(
+                "the hosts file is contested: another program rewrites it again and again; stepping back for a minute"
+            );
         } else {
             info!("the hosts file was changed by somebody else and is repaired");
         }
@@ -338,7 +365,12 @@ impl Agent {
             which.push(Surface::Dns);
         }
         let now = Instant::now();
-        which.retain(|surface| self.engine.health_of(*surface).retry_at().is_none_or(|at| at <= now));
+        which.retain(|surface| {
+            self.engine
+                .health_of(*surface)
+                .retry_at()
+                .is_none_or(|at| at <= now)
+        });
         self.engine.repair(&which).await;
     }
 
@@ -354,12 +386,17 @@ impl Agent {
                 let report = self.engine.reconfigure(cluster, node).await;
                 let report = report.map_err(|rejection| rejection.to_string())?;
                 let view = self.engine.view();
-                info!(generation = view.book.generation, "a new cluster file is in force");
+                info!(
+                    generation = view.book.generation,
+                    "a new cluster file is in force"
+                );
                 self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
-                self.upstream = Upstream::new(self.settings.root.clone(), &view.cluster);
+                self.upstream = follow(&self.engine);
                 self.upstream_errors.clear();
-                let watched = watched(&self.settings, &view.cluster);
-                self.files = Watch::start(&self.settings.root, watched);
+                match watch(&self.settings, &self.engine).await {
+                    Ok(files) => self.files = files,
+                    Err(error) => error!("the files of before are watched on: {error}"),
+                }
                 Ok(report)
             }
             Err(error) => {
@@ -401,14 +438,29 @@ fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
         settings.config.clone(),
         settings.node_config.clone(),
         cluster.hosts.path.clone(),
-        PathBuf::from(AUTHORITY),
+        PathBuf::from(authority::PATH),
         PathBuf::from(APISERVER_MANIFEST),
     ]
 }
 
-async fn next_snapshot(
-    links: &mut Option<netlink::Watch>,
-) -> Result<netlink::Snapshot, netlink::Error> {
+async fn watch(settings: &Settings, engine: &Engine) -> Result<Watch, Error> {
+    let paths = watched(settings, &engine.view().cluster);
+    Ok(Watch::start(engine.writer(), &settings.root, paths).await?)
+}
+
+/// Starts to follow the upstream names of the cluster file.
+fn follow(engine: &Engine) -> Upstream {
+    let view = engine.view();
+    let (root, writer) = (engine.root().clone(), engine.writer().clone());
+    let resolver = Resolver::new(writer, root, &view.cluster, engine.loopback());
+    let said = view.book.said.get(&Origin::Upstream);
+    Upstream::start(&resolver, &view.cluster, |master| {
+        let addresses = said.and_then(|said| said.get(master));
+        addresses.cloned().unwrap_or_default()
+    })
+}
+
+async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, netlink::Error> {
     match links {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,

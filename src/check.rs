@@ -4,16 +4,18 @@
 //! system's resolver. Judging is pure.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::name::Name;
 use crate::query;
 use crate::root::Root;
-use crate::surface::haproxy::{self, Observation};
-use crate::surface::hosts;
+use crate::surface::haproxy::{Haproxy, Observation};
+use crate::surface::hosts::{self, Reading};
 use crate::view::View;
+use crate::writer::Writer;
 
 /// What one surface says for a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,71 +51,58 @@ pub struct Row {
     pub disagreements: Vec<String>,
 }
 
-/// What a surface has to say for a name.
-#[derive(Debug)]
-struct Question {
-    name: Name,
-    book: Vec<IpAddr>,
-    /// What HAProxy's server of that name has to point to, where it has one.
-    server: Option<(String, IpAddr)>,
-}
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks everyone about every name of the cluster, or about one.
-pub async fn ask(root: &Root, view: &View, only: Option<&Name>) -> Vec<Row> {
-    let observation = haproxy::look(root, view).await;
-    let hosts = hosts::read(root, view).map_err(|error| error.to_string());
+/// Asks everyone about every name of the cluster, or about one. `writer` reads HAProxy's files.
+pub async fn ask(root: &Root, writer: &Writer, view: &View, only: Option<&Name>) -> Vec<Row> {
+    let haproxy = Haproxy::new(root.clone(), writer.clone());
+    let observation = haproxy
+        .observe(view)
+        .await
+        .map_err(|error| error.to_string());
+    let reading = hosts::read(root, view).map_err(|error| error.to_string());
     let mut rows = Vec::new();
-    for question in questions(view) {
-        if only.is_some_and(|only| *only != question.name) {
-            continue;
+    for entry in view.entries() {
+        let names = std::iter::once(&entry.name).chain(&entry.aliases);
+        for name in names.filter(|name| only.is_none_or(|only| only == *name)) {
+            let said = Answers {
+                dns: ask_dns(view, name).await,
+                hosts: ask_hosts(&reading, name),
+                haproxy: ask_haproxy(&observation, name),
+                system: ask_system(root, name).await,
+            };
+            rows.push(judge(name.clone(), entry.addresses.clone(), said));
         }
-        let dns = ask_dns(view, &question.name).await;
-        let system = ask_system(root, &question.name).await;
-        let hosts = match &hosts {
-            Ok(reading) => Said::Addresses(reading.addresses(&question.name)),
-            Err(error) => Said::Error(error.clone()),
-        };
-        let haproxy = ask_haproxy(&observation, question.server.as_ref());
-        rows.push(judge(question, dns, hosts, haproxy, system));
     }
     rows
 }
 
-fn questions(view: &View) -> Vec<Question> {
-    let servers = haproxy::servers(view);
-    let mut questions = Vec::new();
-    for entry in view.entries() {
-        let server = servers
-            .iter()
-            .find(|server| server.master == entry.name)
-            .and_then(|server| Some((server.name.clone(), server.address?)));
-        let aliases = entry.aliases.iter().map(|alias| (alias.clone(), None));
-        for (name, server) in std::iter::once((entry.name.clone(), server)).chain(aliases) {
-            questions.push(Question {
-                name,
-                book: entry.addresses.clone(),
-                server,
-            });
-        }
-    }
-    questions
+struct Answers {
+    dns: Said,
+    hosts: Said,
+    haproxy: (Said, Vec<IpAddr>),
+    system: Said,
 }
 
-/// Compares as sets: the order of addresses means nothing to a resolver.
-fn judge(question: Question, dns: Said, hosts: Said, haproxy: Said, system: Said) -> Row {
-    let Question { name, book, server } = question;
-    let wanted: BTreeSet<IpAddr> = book.iter().copied().collect();
-    let server: BTreeSet<IpAddr> = server.into_iter().map(|(_, address)| address).collect();
+/// Compares as sets: the order of addresses means nothing to a resolver. HAProxy has one address
+/// for a master, and loopback for this node itself.
+fn judge(name: Name, book: Vec<IpAddr>, said: Answers) -> Row {
+    let (haproxy, server) = said.haproxy;
     let mut disagreements = Vec::new();
     for (surface, said, wanted) in [
-        ("dns", &dns, &wanted),
-        ("hosts", &hosts, &wanted),
+        ("dns", &said.dns, &book),
+        ("hosts", &said.hosts, &book),
         ("haproxy", &haproxy, &server),
-        ("system", &system, &wanted),
+        ("system", &said.system, &book),
     ] {
         match said {
-            Said::Addresses(list) if list.iter().copied().collect::<BTreeSet<_>>() != *wanted => {
-                disagreements.push(format!("{surface} says {list:?} instead of {wanted:?}"));
+            Said::Addresses(list) if set(list) != set(wanted) => {
+                disagreements.push(format!(
+                    "{surface} says {}, not {}",
+                    words(list),
+                    words(wanted)
+                ));
             }
             Said::Error(error) => disagreements.push(format!("{surface}: {error}")),
             Said::Addresses(_) | Said::NotAsked(_) => {}
@@ -122,12 +111,31 @@ fn judge(question: Question, dns: Said, hosts: Said, haproxy: Said, system: Said
     Row {
         name,
         book,
-        dns,
-        hosts,
+        dns: said.dns,
+        hosts: said.hosts,
         haproxy,
-        system,
+        system: said.system,
         agrees: disagreements.is_empty(),
         disagreements,
+    }
+}
+
+fn set(addresses: &[IpAddr]) -> BTreeSet<IpAddr> {
+    addresses.iter().copied().collect()
+}
+
+fn words(addresses: &[IpAddr]) -> String {
+    if addresses.is_empty() {
+        return "nothing".to_owned();
+    }
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(" ")
+}
+
+fn ask_hosts(reading: &Result<Reading, String>, name: &Name) -> Said {
+    match reading {
+        Ok(reading) => Said::Addresses(reading.addresses.get(name).cloned().unwrap_or_default()),
+        Err(error) => Said::Error(error.clone()),
     }
 }
 
@@ -137,7 +145,7 @@ async fn ask_dns(view: &View, name: &Name) -> Said {
     }
     let mut last = Said::NotAsked("no listen address".into());
     for server in &view.cluster.dns.listen {
-        match query::addresses(*server, name).await {
+        match query::addresses(*server, name.as_str(), PATIENCE).await {
             Ok(addresses) => last = Said::Addresses(addresses),
             Err(error) => return Said::Error(format!("{server}: {error}")),
         }
@@ -160,16 +168,26 @@ async fn ask_system(root: &Root, name: &Name) -> Said {
     }
 }
 
-fn ask_haproxy(observation: &Observation, server: Option<&(String, IpAddr)>) -> Said {
-    let Some((server, _)) = server else {
-        return Said::NotAsked("no server of that name".into());
+/// What HAProxy's server of that master points to, and what it should.
+fn ask_haproxy(observation: &Result<Observation, String>, name: &Name) -> (Said, Vec<IpAddr>) {
+    let observation = match observation {
+        Ok(observation) => observation,
+        Err(error) => return (Said::Error(error.clone()), Vec::new()),
     };
-    if let Some(reason) = observation.not_running() {
-        return Said::Error(reason);
+    if observation.running.is_none() {
+        let why = observation.notices.join("; ");
+        return (Said::NotAsked(format!("not running: {why}")), Vec::new());
     }
-    let found = observation.servers.iter().find(|s| s.name == *server);
-    match found {
-        Some(found) => Said::Addresses(found.ip().into_iter().collect()),
-        None => Said::Error(format!("the running HAProxy has no server {server}")),
-    }
+    let Some(server) = observation.servers.iter().find(|s| s.name == *name) else {
+        return (Said::NotAsked("no server of that name".into()), Vec::new());
+    };
+    let expected: Vec<IpAddr> = server.expected.iter().map(SocketAddr::ip).collect();
+    let status = server.status.as_ref();
+    let said = match status.map(|status| status.address.parse::<SocketAddr>()) {
+        Some(Ok(_)) if server.expected.is_none() => Said::Addresses(Vec::new()),
+        Some(Ok(address)) => Said::Addresses(vec![address.ip()]),
+        Some(Err(_)) => Said::Addresses(Vec::new()),
+        None => Said::Error("the running HAProxy has no such server".into()),
+    };
+    (said, expected)
 }

@@ -28,8 +28,8 @@ use crate::report::{DoneBy, Report, Surface, SurfaceReport, milliseconds};
 use crate::request::Refusal;
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
-use crate::surface::dns::{Responder, Zone};
-use crate::surface::haproxy::{Haproxy, Observation};
+use crate::surface::dns::{ListenerState, Responder, Zone};
+use crate::surface::haproxy::{self, Haproxy, Observation};
 use crate::surface::{Applied, Outcome, hosts, pods};
 use crate::view::View;
 use crate::writer::Writer;
@@ -62,7 +62,7 @@ pub struct Engine {
     saved: bool,
     dns: Option<Responder>,
     haproxy: Haproxy,
-    observation: Option<Observation>,
+    observation: Option<Result<Observation, haproxy::Error>>,
     health: BTreeMap<Surface, Health>,
 }
 
@@ -137,6 +137,11 @@ impl Engine {
         }
     }
 
+    /// The thread for file work.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     /// Where all paths hang.
     pub fn root(&self) -> &Root {
         &self.root
@@ -166,7 +171,9 @@ impl Engine {
 
     /// Whether a listener of the responder has no socket, or the surface failed.
     pub fn dns_is_troubled(&self) -> bool {
-        self.dns.as_ref().is_some_and(|dns| !dns.troubles().is_empty())
+        self.dns
+            .as_ref()
+            .is_some_and(|dns| !dns_troubles(dns).is_empty())
     }
 
     /// The surfaces' health, for status.
@@ -181,7 +188,7 @@ impl Engine {
 
     /// HAProxy's servers as last seen.
     pub fn observation(&self) -> Option<&Observation> {
-        self.observation.as_ref()
+        self.observation.as_ref()?.as_ref().ok()
     }
 
     /// The responder, while one runs.
@@ -262,7 +269,7 @@ impl Engine {
     pub async fn observe(&mut self) -> Option<Report> {
         let view = self.view();
         let observation = self.haproxy.observe(&view).await;
-        let ready = observation.local_ready();
+        let ready = observation.as_ref().is_ok_and(Observation::local_ready);
         self.observation = Some(observation);
         self.node.master()?;
         let facts = Facts {
@@ -346,7 +353,8 @@ impl Engine {
                 SurfaceReport::done(Surface::State, applied, started.elapsed())
             }
             Err(error) => {
-                let error = format!("{error}; the change is in force but would not survive a restart");
+                let error =
+                    format!("{error}; the change is in force but would not survive a restart");
                 SurfaceReport::failed(Surface::State, error, started.elapsed())
             }
         }
@@ -360,7 +368,11 @@ impl Engine {
             && let Some(dns) = &self.dns
         {
             // First: it takes microseconds and waits for nothing.
-            work.push(Box::pin(timed(Surface::Dns, FILE_PATIENCE, publish(dns, &view))));
+            work.push(Box::pin(timed(
+                Surface::Dns,
+                FILE_PATIENCE,
+                publish(dns, &view),
+            )));
         }
         if which.contains(&Surface::Hosts) {
             let (root, view) = (self.root.clone(), view.clone());
@@ -407,12 +419,28 @@ fn damaged(reason: &str, set_aside: Option<&Path>) -> String {
     let whereto = set_aside.map_or("it could not be set aside".to_owned(), |path| {
         format!("it lies in {} now", path.display())
     });
-    format!("{} was damaged ({reason}); {whereto}, and the book was rebuilt from the cluster file", state::PATH)
+    format!(
+        "{} was damaged ({reason}); {whereto}, and the book was rebuilt from the cluster file",
+        state::PATH
+    )
+}
+
+/// The responder's listeners that have no socket, one line each.
+pub fn dns_troubles(dns: &Responder) -> Vec<String> {
+    let states = dns.state().into_iter();
+    let trouble = |listener: ListenerState| {
+        let error = listener.error?;
+        Some(format!(
+            "{}/{}: {error}",
+            listener.address, listener.transport
+        ))
+    };
+    states.filter_map(trouble).collect()
 }
 
 async fn publish(dns: &Responder, view: &View) -> Result<Applied, String> {
     dns.publish(Zone::new(view));
-    let troubles = dns.troubles();
+    let troubles = dns_troubles(dns);
     if troubles.len() == dns.state().len() && !troubles.is_empty() {
         return Err(format!("nothing could be bound: {}", troubles.join("; ")));
     }

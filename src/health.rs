@@ -118,7 +118,10 @@ mod tests {
     fn an_overcome_error_stays_visible_and_asks_for_nothing() {
         let now = Instant::now();
         let mut health = Health::default();
-        health.note(&SurfaceReport::failed(Surface::Dns, "in use".into(), Duration::ZERO), now);
+        health.note(
+            &SurfaceReport::failed(Surface::Dns, "in use".into(), Duration::ZERO),
+            now,
+        );
         let good = SurfaceReport {
             result: Result::Updated,
             ..SurfaceReport::failed(Surface::Dns, "serial 7".into(), Duration::ZERO)

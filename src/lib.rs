@@ -3,6 +3,7 @@
 pub mod address;
 pub mod agent;
 pub mod book;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

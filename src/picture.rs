@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::book::Origin;
 use crate::clock;
 use crate::config::cluster::Master;
-use crate::engine::{ALL, Engine};
+use crate::engine::{ALL, Engine, dns_troubles};
 use crate::health::Health;
 use crate::name::Name;
 use crate::provision::{How, Provision};
@@ -14,6 +14,7 @@ use crate::report::Surface;
 use crate::status::{
     AgentStatus, MasterStatus, NodeStatus, ProvisionedStatus, ServerStatus, Status, SurfaceStatus,
 };
+use crate::surface::haproxy::{self, ObservedServer};
 use crate::view::View;
 
 /// What the picture is made from.
@@ -43,12 +44,17 @@ pub fn of(input: &Input<'_>) -> Status {
             since: clock::rfc3339(since),
         }),
         domain: view.cluster.domain.clone(),
-        endpoint: format!("{}:{}", view.cluster.endpoint.name, view.cluster.endpoint.port),
+        endpoint: format!(
+            "{}:{}",
+            view.cluster.endpoint.name, view.cluster.endpoint.port
+        ),
         node: node_status(view, input.provision),
         generation: view.book.generation,
         masters: view.cluster.masters.iter().map(master).collect(),
         surfaces: surfaces(input.agent.map(|(engine, _)| engine)),
-        servers: input.agent.map_or_else(Vec::new, |(engine, _)| servers(engine)),
+        servers: input
+            .agent
+            .map_or_else(Vec::new, |(engine, _)| servers(engine)),
         conflicts: conflicts(view),
         configuration_problems: input.problems.to_vec(),
     }
@@ -98,7 +104,7 @@ fn surfaces(engine: Option<&Engine>) -> Vec<SurfaceStatus> {
         if *surface == Surface::Dns
             && let Some(dns) = engine.and_then(Engine::dns)
         {
-            status.notices = dns.troubles();
+            status.notices = dns_troubles(dns);
         }
         status
     };
@@ -109,7 +115,29 @@ fn servers(engine: &Engine) -> Vec<ServerStatus> {
     let Some(observation) = engine.observation() else {
         return Vec::new();
     };
-    observation.servers.iter().map(|server| server.status()).collect()
+    let status = |server: &ObservedServer| ServerStatus {
+        name: server.name.label().to_owned(),
+        address: server
+            .status
+            .as_ref()
+            .map_or_else(String::new, |s| s.address.clone()),
+        status: server
+            .status
+            .as_ref()
+            .map_or("missing", |s| &s.status)
+            .to_owned(),
+        check: server.status.as_ref().map_or_else(String::new, check),
+        sessions: server.status.as_ref().map_or(0, |s| s.sessions),
+    };
+    observation.servers.iter().map(status).collect()
+}
+
+/// The last health check, in HAProxy's words.
+fn check(server: &haproxy::answers::ServerStatus) -> String {
+    let code = server
+        .check_code
+        .map_or_else(String::new, |code| format!(" {code}"));
+    format!("{}{code}", server.check)
 }
 
 /// What contradicts the book or itself.
@@ -122,7 +150,11 @@ fn conflicts(view: &View) -> Vec<String> {
     let Some(own) = view.node.master() else {
         return conflicts;
     };
-    let seen = view.book.said.get(&Origin::Interface).and_then(|said| said.get(own));
+    let seen = view
+        .book
+        .said
+        .get(&Origin::Interface)
+        .and_then(|said| said.get(own));
     let known = view.book.addresses(own);
     if let Some(seen) = seen.filter(|seen| seen.as_slice() != known) {
         conflicts.push(format!(

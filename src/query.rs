@@ -120,6 +120,21 @@ pub async fn ask(
     Ok(read(&reply))
 }
 
+/// Asks `server` for all addresses of a name: A, then AAAA.
+pub async fn addresses(
+    server: SocketAddr,
+    name: &str,
+    within: Duration,
+) -> Result<Vec<IpAddr>, Error> {
+    let (v4, v6) = tokio::join!(
+        ask(server, name, Wanted::A, within),
+        ask(server, name, Wanted::Aaaa, within)
+    );
+    let mut addresses = v4?.addresses;
+    addresses.extend(v6?.addresses);
+    Ok(addresses)
+}
+
 fn question(name: &str, wanted: Wanted) -> Result<Message, Error> {
     let absolute = format!("{}.", name.strip_suffix('.').unwrap_or(name));
     let name = Name::from_ascii(absolute).map_err(|_| Error::Name(name.to_owned()))?;

@@ -109,11 +109,16 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
         provision: state.provision,
     };
     let path = Path::new(PATH);
-    let mut bytes = serde_json::to_vec_pretty(&stored)
-        .map_err(|source| file::Error::io("render", path, source.into()))?;
+    let failed = |operation, source| file::Error::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes =
+        serde_json::to_vec_pretty(&stored).map_err(|source| failed("render", source.into()))?;
     bytes.push(b'\n');
     root.create_folders(Path::new(FOLDER), 0o755)
-        .map_err(|source| file::Error::io("make the folder of", path, source))?;
+        .map_err(|source| failed("make the folder of", source))?;
     file::replace(root, path, &bytes, 0o600)
 }
 

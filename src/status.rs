@@ -161,9 +161,8 @@ pub struct ServerStatus {
 impl Status {
     /// Whether anything wants an operator's attention.
     pub fn degraded(&self) -> bool {
-        let surface = |s: &SurfaceStatus| {
-            matches!(s.condition, Condition::Failed | Condition::Contested)
-        };
+        let surface =
+            |s: &SurfaceStatus| matches!(s.condition, Condition::Failed | Condition::Contested);
         self.surfaces.iter().any(surface)
             || !self.conflicts.is_empty()
             || !self.configuration_problems.is_empty()

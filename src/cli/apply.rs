@@ -7,7 +7,7 @@ use crate::engine::{ALL, Engine};
 use crate::own;
 use crate::report::{Report, Surface, SurfaceReport};
 use crate::source::netlink;
-use crate::source::upstream;
+use crate::source::upstream::Resolver;
 
 pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
@@ -20,7 +20,11 @@ pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
         Ok(report)
     })?;
     output::print(context.global.output, &report, event::text)?;
-    Ok(if report.failed() { exit::DISAGREES } else { exit::OK })
+    Ok(if report.failed() {
+        exit::DISAGREES
+    } else {
+        exit::OK
+    })
 }
 
 /// Hears what the node's own interface and upstream names say now. What cannot be heard is returned
@@ -38,17 +42,23 @@ async fn hear_sources(engine: &mut Engine) -> Vec<String> {
             Err(error) => unheard.push(format!("this node's own address: {error}")),
         }
     }
-    for observation in upstream::look_up_all(engine.root(), &view.cluster).await {
-        match observation.result {
+    let (root, writer) = (engine.root().clone(), engine.writer().clone());
+    let mut resolver = Resolver::new(writer, root, &view.cluster, engine.loopback());
+    for master in &view.cluster.masters {
+        let Some(follow) = &master.follow else {
+            continue;
+        };
+        let known = view.book.addresses(&master.name);
+        match resolver.look(follow, known).await.result {
             Ok(addresses) => {
                 let event = Event::Observed {
                     origin: Origin::Upstream,
-                    name: observation.master,
+                    name: master.name.clone(),
                     addresses,
                 };
                 unheard.extend(hear(engine, &event));
             }
-            Err(error) => unheard.push(format!("{}: {error}", observation.master)),
+            Err(error) => unheard.push(format!("{}: {error}", master.name)),
         }
     }
     unheard

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{Context, Failure, block_on};
+use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output, show};
 use crate::check::{self, Row, Said};
 use crate::name::Name;
@@ -34,7 +34,8 @@ fn ask(context: &Context, name: Option<&str>) -> Result<u8, Failure> {
     let root = context.root()?;
     let (view, _) = show::last_known(context, &root)?;
     let only = name.map(|name| find(&view, name)).transpose()?;
-    let names = block_on(async { Ok(check::ask(&root, &view, only.as_ref()).await) })?;
+    let writer = writer()?;
+    let names = block_on(async { Ok(check::ask(&root, &writer, &view, only.as_ref()).await) })?;
     let agrees = names.iter().all(|row| row.agrees);
     let verdict = Verdict { agrees, names };
     output::print(context.global.output, &verdict, text)?;
@@ -56,7 +57,10 @@ fn find(view: &View, text: &str) -> Result<Name, Failure> {
         .find(|known| Some(*known) == full.as_ref() || **known == name);
     found.cloned().ok_or_else(|| {
         let known: Vec<&str> = known.iter().map(Name::as_str).collect();
-        bad(format!("'{text}' is no name of this cluster; the names are {}", known.join(", ")))
+        bad(format!(
+            "'{text}' is no name of this cluster; the names are {}",
+            known.join(", ")
+        ))
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Global, exit};
 use crate::book::Rejection;
-use crate::config::node::NodeFlags;
+use crate::config::node::{NodeSettings, Selection};
 use crate::config::{self, Cluster, Node};
 use crate::control::client;
 use crate::engine::Engine;
@@ -79,7 +79,7 @@ impl From<client::Error> for Failure {
 
 /// The global options.
 #[derive(Debug)]
-pub struct Context {
+pub(super) struct Context {
     pub(super) global: Global,
 }
 
@@ -101,12 +101,12 @@ impl Context {
     }
 
     /// What the flags say of this node.
-    pub(super) fn flags(&self) -> NodeFlags {
-        NodeFlags {
+    pub(super) fn flags(&self) -> NodeSettings {
+        let interface = self.global.own_interface.clone().map(Selection::Interface);
+        NodeSettings {
             name: self.global.node.clone(),
             kubernetes_name: self.global.kubernetes_name.clone(),
-            interface: self.global.own_interface.clone(),
-            cidr: self.global.own_cidr.clone(),
+            selection: interface.or(self.global.own_cidr.map(Selection::Within)),
         }
     }
 
@@ -120,11 +120,16 @@ impl Context {
     pub(super) async fn engine(&self, root: &Root) -> Result<(Lock, Engine), Failure> {
         let (cluster, node) = self.load(root)?;
         let lock = lock::take(root, LOCK_PATIENCE)?;
-        let writer = Writer::start()
-            .map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot start a thread: {error}")))?;
+        let writer = writer()?;
         let engine = Engine::open(root.clone(), writer, DoneBy::Command, cluster, node).await?;
         Ok((lock, engine))
     }
+}
+
+/// A thread for file work.
+pub(super) fn writer() -> Result<Writer, Failure> {
+    let started = Writer::start();
+    started.map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot start a thread: {error}")))
 }
 
 /// Runs a command's asynchronous part on this thread.
@@ -132,6 +137,8 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot start the runtime: {error}")))?
+        .map_err(|error| {
+            Failure::new(exit::OS_ERROR, format!("cannot start the runtime: {error}"))
+        })?
         .block_on(work)
 }

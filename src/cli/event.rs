@@ -71,7 +71,11 @@ fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
         }
     })?;
     output::print(context.global.output, &report, text)?;
-    Ok(if report.failed() { exit::DISAGREES } else { exit::OK })
+    Ok(if report.failed() {
+        exit::DISAGREES
+    } else {
+        exit::OK
+    })
 }
 
 /// The same work without an agent.

@@ -17,7 +17,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use context::Context;
 pub use context::Failure;
+use ipnet::IpNet;
 use output::Output;
+
+use crate::name::Name;
 
 /// Exit codes, after sysexits.h where it has one.
 pub mod exit {
@@ -59,26 +62,42 @@ refused; 75 another stayput is at work; 78 a bad cluster or node file.";
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The cluster file, the same on every node
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stayput/cluster.yaml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/stayput/cluster.yaml"
+    )]
     config: PathBuf,
     /// The node file, what belongs to this node (optional)
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/stayput/node.yaml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/stayput/node.yaml"
+    )]
     node_config: PathBuf,
     /// Look up every path below DIR, also through symlinks; a sandbox needs no root
-    #[arg(long, global = true, value_name = "DIR", default_value = "/", env = "STAYPUT_ROOT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/",
+        env = "STAYPUT_ROOT"
+    )]
     root: PathBuf,
     /// This node's name in the cluster [default: from the node file, else the host name]
     #[arg(long, global = true, value_name = "NAME")]
-    node: Option<String>,
+    node: Option<Name>,
     /// The name of this node's Node object, if it differs
     #[arg(long, global = true, value_name = "NAME")]
-    kubernetes_name: Option<String>,
+    kubernetes_name: Option<Name>,
     /// Announce the addresses of this interface [default: the default route's]
     #[arg(long, global = true, value_name = "IF", conflicts_with = "own_cidr")]
     own_interface: Option<String>,
     /// Announce the addresses within this range
     #[arg(long, global = true, value_name = "CIDR")]
-    own_cidr: Option<String>,
+    own_cidr: Option<IpNet>,
     /// Tables for people or JSON for machines
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -163,7 +182,9 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stayput", &mut script);
-            std::io::stdout().write_all(&script).map_err(Failure::output)?;
+            std::io::stdout()
+                .write_all(&script)
+                .map_err(Failure::output)?;
             Ok(exit::OK)
         }
     }

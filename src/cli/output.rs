@@ -11,7 +11,7 @@ use super::{Color, Failure};
 
 /// The form of what a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// For people
     Table,
     /// For machines; stable, see docs/json.md
@@ -49,7 +49,7 @@ pub(super) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(header.map(Cell::new));
     for row in rows {
         table.add_row(row.map(Cell::new));

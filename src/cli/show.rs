@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::context::{Context, Failure};
+use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output};
 use crate::book;
 use crate::clock;
@@ -10,7 +10,8 @@ use crate::engine::declared;
 use crate::provision::Provision;
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
-use crate::surface::{haproxy, hosts};
+use crate::surface::haproxy::Haproxy;
+use crate::surface::hosts;
 use crate::view::View;
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,8 @@ pub(super) fn hosts(context: &Context, command: HostsCommand) -> Result<u8, Fail
     let HostsCommand::Show = command;
     let root = context.root()?;
     let (view, _) = last_known(context, &root)?;
-    output::write(&hosts::render(&root, &view))?;
+    let block = hosts::show(&root, &view);
+    output::write(&block.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?)?;
     Ok(exit::OK)
 }
 
@@ -37,16 +39,16 @@ pub(super) fn haproxy(context: &Context, command: HaproxyCommand) -> Result<u8, 
     let HaproxyCommand::Show = command;
     let root = context.root()?;
     let (view, _) = last_known(context, &root)?;
-    let text = haproxy::show(&root, &view).map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
+    let text = block_on(async {
+        let text = Haproxy::new(root.clone(), writer()?).show(&view).await;
+        text.map_err(|error| Failure::new(exit::UNAVAILABLE, error))
+    })?;
     output::write(text.as_bytes())?;
     Ok(exit::OK)
 }
 
 /// What the surfaces are to show by the saved book and the files. Reads only.
-pub(super) fn last_known(
-    context: &Context,
-    root: &Root,
-) -> Result<(View, Provision), Failure> {
+pub(super) fn last_known(context: &Context, root: &Root) -> Result<(View, Provision), Failure> {
     let (cluster, node) = context.load(root)?;
     let state = match state::peek(root) {
         Loaded::Good(state) => state,

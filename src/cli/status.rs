@@ -85,7 +85,10 @@ fn text(status: &Status) -> String {
                 output::addresses(&master.addresses),
                 master.origin.map_or("-", |o| o.as_str()).to_owned(),
                 master.age_seconds.map_or("-".to_owned(), clock::age),
-                master.follows.as_ref().map_or("-".to_owned(), ToString::to_string),
+                master
+                    .follows
+                    .as_ref()
+                    .map_or("-".to_owned(), ToString::to_string),
             ]
         }),
     );
@@ -123,9 +126,13 @@ fn heading(status: &Status) -> String {
         Some(name) => format!("master {name}"),
         None => format!("worker {}", status.node.kubernetes_name),
     };
-    let provisioned = status.node.provisioned.as_ref().map_or_else(String::new, |it| {
-        format!(", provisioned since {} ({})", it.since, it.how)
-    });
+    let provisioned = status
+        .node
+        .provisioned
+        .as_ref()
+        .map_or_else(String::new, |it| {
+            format!(", provisioned since {} ({})", it.since, it.how)
+        });
     let agent = match &status.agent {
         Some(agent) => format!("agent {} runs since {}", agent.pid, agent.since),
         None => "no agent runs on this node; this is the saved book".to_owned(),

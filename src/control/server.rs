@@ -198,9 +198,7 @@ async fn answer(
     }
 }
 
-async fn body<T: DeserializeOwned>(
-    request: Request<Incoming>,
-) -> Result<T, Response<Full<Bytes>>> {
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Response<Full<Bytes>>> {
     let limited = Limited::new(request.into_body(), BODY_LIMIT);
     let reading = tokio::time::timeout(HEAD_PATIENCE, limited.collect());
     let bytes = match reading.await {
@@ -209,7 +207,12 @@ async fn body<T: DeserializeOwned>(
             let text = format!("cannot read the body (at most {BODY_LIMIT} bytes): {error}");
             return Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }
-        Err(_) => return Err(failure(StatusCode::REQUEST_TIMEOUT, "the body did not arrive")),
+        Err(_) => {
+            return Err(failure(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive",
+            ));
+        }
     };
     serde_json::from_slice(&bytes)
         .map_err(|error| failure(StatusCode::BAD_REQUEST, &format!("bad JSON body: {error}")))

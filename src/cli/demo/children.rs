@@ -52,7 +52,10 @@ impl Agent {
     pub(super) async fn ended(&self) -> Failure {
         let status = self.child.lock().await.wait().await;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        Failure::new(exit::UNAVAILABLE, format!("the demo's agent ended: {status}"))
+        Failure::new(
+            exit::UNAVAILABLE,
+            format!("the demo's agent ended: {status}"),
+        )
     }
 
     fn ended_with(&self, sandbox: &Sandbox) -> Failure {

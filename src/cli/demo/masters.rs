@@ -20,7 +20,10 @@ impl Master {
             TcpListener::bind(address).await
         };
         let listener = bound.await.map_err(|error| {
-            Failure::new(exit::UNAVAILABLE, format!("cannot listen on {text}: {error}"))
+            Failure::new(
+                exit::UNAVAILABLE,
+                format!("cannot listen on {text}: {error}"),
+            )
         })?;
         let answer = format!("master-{number} at {address}");
         Ok(Self(tokio::spawn(serve(listener, answer))))

@@ -51,7 +51,9 @@ async fn tour(sandbox: &Sandbox, once: bool) -> Result<(), Failure> {
     }
     let haproxy = Haproxy::start(sandbox).await?;
     if haproxy.is_none() {
-        say("HAProxy is not on this machine: that part is left out (Debian: apt-get install haproxy).\n")?;
+        say(
+            "HAProxy is not on this machine: that part is left out (Debian: apt-get install haproxy).\n",
+        )?;
     }
     sandbox.write_cluster(&BEFORE, haproxy.as_ref().map(Haproxy::reload))?;
     let agent = Agent::start(sandbox).await?;
@@ -66,7 +68,9 @@ async fn tour(sandbox: &Sandbox, once: bool) -> Result<(), Failure> {
 
     heading("After")?;
     show(sandbox, haproxy.is_some()).await?;
-    say("No certificate, no kubeconfig and no manifest was touched: only the map from name to address.\n")?;
+    say(
+        "No certificate, no kubeconfig and no manifest was touched: only the map from name to address.\n",
+    )?;
     if !once {
         let text = sandbox.suggestions(haproxy.is_some());
         heading("It stays up: play with it in another terminal, end it with Ctrl-C")?;

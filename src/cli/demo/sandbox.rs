@@ -85,7 +85,8 @@ impl Sandbox {
         addresses: &[&str; 3],
         reload: Option<Vec<String>>,
     ) -> Result<(), Failure> {
-        let reload = reload.unwrap_or_default().join(", ");
+        let quoted = reload.unwrap_or_default().into_iter().map(|word| format!("\"{word}\""));
+        let reload = quoted.collect::<Vec<_>>().join(", ");
         let [first, second, third] = addresses;
         let (endpoint, api, stats, dns) = (self.endpoint, self.api, self.stats, self.dns);
         self.write(
@@ -143,7 +144,7 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
     pub(super) async fn ask(&self, label: &str) -> Result<String, Failure> {
         let name = Name::parse(&format!("{label}.{DOMAIN}"))
             .map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
-        let addresses = query::addresses(self.dns, &name).await;
+        let addresses = query::addresses(self.dns, name.as_str(), Duration::from_secs(2)).await;
         let addresses = addresses.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
         Ok(format!("{name}  {}", super::output::addresses(&addresses)))
     }
@@ -196,7 +197,8 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
         };
         let root = Root::open(&self.path).map_err(|error| failed(&error))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        root.create_folders(folder, 0o755).map_err(|error| failed(&error))?;
+        root.create_folders(folder, 0o755)
+            .map_err(|error| failed(&error))?;
         file::replace(&root, &path, text.as_bytes(), 0o644).map_err(|error| failed(&error))?;
         Ok(())
     }
@@ -227,7 +229,9 @@ fn free_port() -> std::io::Result<u16> {
 async fn request(port: u16) -> std::io::Result<String> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n").await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok(answer.lines().last().unwrap_or_default().to_owned())
@@ -236,5 +240,8 @@ async fn request(port: u16) -> std::io::Result<String> {
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(exit::OS_ERROR, format!("cannot {what} {}: {error}", path.display()))
+    Failure::new(
+        exit::OS_ERROR,
+        format!("cannot {what} {}: {error}", path.display()),
+    )
 }
