@@ -72,7 +72,7 @@ impl Haproxy {
         match verdict {
             Ok(_) => Ok(Validated::Good),
             Err(process::Error::Failed { output, .. }) => {
-                Ok(Validated::Refused(output.trim().to_owned()))
+                Ok(Validated::Refused(complaints(&output)))
             }
             Err(error) if error.is_missing() => Ok(Validated::Unjudged(format!(
                 "the configuration is not validated: {error}"
@@ -177,6 +177,13 @@ async fn run_reload(command: &[String]) -> Option<Result<Finished, process::Erro
         Ok(program) => Some(program.args(arguments).run().await),
         Err(error) => Some(Err(error)),
     }
+}
+
+/// HAProxy's words without what is not a complaint.
+fn complaints(output: &str) -> String {
+    let lines = output.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("[NOTICE]"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn candidate(settings: &cluster::Haproxy) -> PathBuf {

@@ -114,6 +114,16 @@ struct Configuration<'a> {
     stats: SocketAddr,
 }
 
+impl Configuration<'_> {
+    /// The file. The template engine drops the last line's end, without which HAProxy takes a file
+    /// for a truncated one.
+    fn text(&self) -> Result<String, askama::Error> {
+        let mut text = self.render()?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct AuthorityLines<'a> {
     digest: &'a str,
@@ -149,9 +159,9 @@ pub fn render(
         servers: &servers,
         stats: cluster.haproxy.stats,
     };
-    let structure = digest(&configuration.render()?);
+    let structure = digest(&configuration.text()?);
     configuration.structure = &structure;
-    let text = configuration.render()?;
+    let text = configuration.text()?;
     Ok(Rendering {
         text,
         structure,
