@@ -95,9 +95,12 @@ pub struct Error {
 /// How many values a document may unfold to; anchors could otherwise make gigabytes of a small file.
 const MAX_VALUES: usize = 500_000;
 
+/// How many brackets may be open at once.
+const MAX_DEPTH: usize = 1_000;
+
 /// Parses a text that holds exactly one document. A text of blanks and comments is [`Tree::Null`].
 pub fn parse(text: &str) -> Result<Tree, Error> {
-    if let Some(error) = forbidden_character(text) {
+    if let Some(error) = forbidden_character(text).or_else(|| deep_nesting(text)) {
         return Err(error);
     }
     let mut documents = serde_yaml::Deserializer::from_str(text);
@@ -127,6 +130,26 @@ fn forbidden_character(text: &str) -> Option<Error> {
         message: format!("the control character U+{code:04X} is not allowed in YAML; remove it"),
         location: Some(Location::behind(&text[..offset])),
     })
+}
+
+/// The bracket that is open within too many others: the library's time grows with their square.
+/// Brackets in texts and comments count too; nobody leaves a thousand of those open.
+fn deep_nesting(text: &str) -> Option<Error> {
+    let mut depth = 0_usize;
+    for (offset, character) in text.char_indices() {
+        match character {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Some(Error {
+                message: format!("more than {MAX_DEPTH} brackets are open; close them"),
+                location: Some(Location::behind(&text[..offset])),
+            });
+        }
+    }
+    None
 }
 
 /// Where a spot lies in a text that [`parse`] took.

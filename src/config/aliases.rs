@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::masters::Draft;
 use super::names::Reader;
-use super::read::{Place, Value};
+use super::read::Value;
+use super::report::Place;
 use crate::name::Name;
 
 /// How many targets a message lists.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::read::{Place, Report};
+use super::report::{Place, Report};
 
 /// What was claimed so far.
 #[derive(Debug, Default)]

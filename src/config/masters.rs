@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::cluster::Master;
 use super::names::Reader;
-use super::read::{Fields, Located, Value};
+use super::read::{Fields, Value};
+use super::report::Located;
 use crate::address;
 use crate::name::Name;
 

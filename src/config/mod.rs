@@ -26,6 +26,7 @@ pub mod node;
 mod parse;
 mod problem;
 mod read;
+mod report;
 mod reserved;
 mod scalar;
 

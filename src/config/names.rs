@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use super::cluster::Master;
 use super::masters::Draft;
-use super::read::{Fields, Located, Place, Report, Value};
+use super::read::{Fields, Value};
+use super::report::{Located, Place, Report};
 use super::reserved;
 use crate::address::Loopback;
 use crate::name::Name;

@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use super::cluster::Cluster;
 use super::problem::Problems;
-use super::read::{self, Report, Value};
+use super::read::{self, Value};
+use super::report::Report;
 use super::scalar;
 use crate::name::{Name, NameError};
 

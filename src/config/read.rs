@@ -7,28 +7,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::problem::{Problem, Problems};
-use crate::yaml::{self, Spot, Tree};
-
-/// How many problems of one file are told; finding the place of each reads the file again.
-const MAX_PROBLEMS: usize = 100;
-
-/// Where a setting stands: its key for people, its spot for the line number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) key: String,
-    /// The nearest spot that is in the file.
-    spot: Spot,
-    /// Whether the setting itself is in the file; otherwise its default holds.
-    pub(super) given: bool,
-}
-
-/// A value that was read, with its place, for the checks across settings.
-#[derive(Debug, Clone)]
-pub(super) struct Located<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
-}
+use super::problem::Problems;
+use super::report::{Located, Place, Report};
+use crate::yaml::{self, Tree};
 
 /// A value of the tree, at its place.
 #[derive(Debug, Clone)]
@@ -42,57 +23,6 @@ pub(super) struct Value<'a> {
 pub(super) struct Fields<'a> {
     place: Place,
     entries: Vec<(&'a str, Value<'a>)>,
-}
-
-/// The mistakes found so far.
-#[derive(Debug, Default)]
-pub(super) struct Report(Vec<(Place, String)>);
-
-impl Report {
-    /// Notes a mistake; `message` says what is wrong and, behind a semicolon, what would be right.
-    pub(super) fn add(&mut self, place: &Place, message: impl Display) {
-        self.0
-            .push((place.clone(), printable(&message.to_string())));
-    }
-
-    /// The value, or a note of why there is none.
-    pub(super) fn take<T, E: Display>(&mut self, place: &Place, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.add(place, error)).ok()
-    }
-
-    /// Whether nothing was noted so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value if nothing is wrong, and otherwise everything that is.
-    pub(super) fn conclude<T>(
-        mut self,
-        value: Option<T>,
-        file: &Path,
-        text: &str,
-    ) -> Result<T, Problems> {
-        if let (Some(value), true) = (value, self.is_empty()) {
-            return Ok(value);
-        }
-        let more = self.0.len().saturating_sub(MAX_PROBLEMS);
-        self.0.truncate(MAX_PROBLEMS);
-        let located = |(place, message): (Place, String)| Problem {
-            file: file.to_owned(),
-            location: yaml::locate(text, &place.spot),
-            key: printable(&place.key),
-            message,
-        };
-        let problems = Problems::new(self.0.into_iter().map(located).collect());
-        let whole = |message: String| Problems::of_file(file, None, message);
-        // A reader that gives nothing and says nothing is a mistake of stayput's own.
-        let problems =
-            problems.unwrap_or_else(|| whole("cannot be used; please report this".into()));
-        Err(match more {
-            0 => problems,
-            _ => problems.and(whole(format!("{more} more problems"))),
-        })
-    }
 }
 
 /// Parses a file of settings: its tree goes through `read`, whose notes become problems.
@@ -203,11 +133,7 @@ impl<'a> Value<'a> {
         };
         let item = |(index, tree)| Value {
             tree,
-            place: Place {
-                key: format!("{}[{index}]", self.place.key),
-                spot: self.place.spot.child(index),
-                given: true,
-            },
+            place: self.place.item(index),
         };
         Some(items.iter().enumerate().map(item).collect())
     }
@@ -218,11 +144,7 @@ impl<'a> Value<'a> {
             return self.mismatch(&format!("a mapping of {of}"), report);
         };
         let entry = |(index, (key, tree)): (usize, &'a (String, Tree))| {
-            let place = Place {
-                key: self.place.key_below(key),
-                spot: self.place.spot.child(index),
-                given: true,
-            };
+            let place = self.place.entry(index, key);
             (key.as_str(), Value { tree, place })
         };
         Some(entries.iter().enumerate().map(entry).collect())
@@ -336,28 +258,7 @@ impl<'a> Fields<'a> {
     pub(super) fn at(&self, key: &str) -> Place {
         match self.get(key) {
             Some(value) => value.place.clone(),
-            None => Place {
-                key: self.place.key_below(key),
-                spot: self.place.spot.clone(),
-                given: false,
-            },
-        }
-    }
-}
-
-impl Place {
-    /// The place of the key instead of its value.
-    pub(super) fn key_itself(&self) -> Self {
-        Self {
-            spot: self.spot.key(),
-            ..self.clone()
-        }
-    }
-
-    fn key_below(&self, key: &str) -> String {
-        match self.key.as_str() {
-            "" => key.to_owned(),
-            parent => format!("{parent}.{key}"),
+            None => self.place.absent(key),
         }
     }
 }
@@ -373,21 +274,4 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
         }
         _ => format!("is not a known key; known here: {}", known.join(", ")),
     }
-}
-
-/// A text for one line of a terminal: control characters escaped, and no longer than a few lines.
-fn printable(text: &str) -> String {
-    const MAX_CHARACTERS: usize = 400;
-    let mut line = String::new();
-    for character in text.chars().take(MAX_CHARACTERS) {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    if text.chars().nth(MAX_CHARACTERS).is_some() {
-        line.push('…');
-    }
-    line
 }

@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::read::{Report, Value};
+use super::read::Value;
+use super::report::Report;
 
 /// The DNS port (RFC 1035), for an upstream server that is given without one.
 const DNS_PORT: u16 = 53;
