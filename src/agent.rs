@@ -20,7 +20,7 @@ use crate::book::{Event, Origin};
 use crate::config::node::NodeSettings;
 use crate::config::{self, Cluster, Node};
 use crate::control::server::{Command, Error as OrderError, Order, Server};
-use crate::engine::{ALL, Engine};
+use crate::engine::{ALL, EVERYTHING, Engine};
 use crate::lock;
 use crate::name::Name;
 use crate::own;
@@ -187,10 +187,11 @@ impl Agent {
         };
         let report = match report {
             Some(report) => report,
-            None => self.engine.repair(&ALL).await,
+            None => self.engine.repair(&EVERYTHING).await,
         };
         self.engine.observe().await;
-        for surface in &report.surfaces {
+        // What failed has been logged already.
+        for surface in report.surfaces.iter().filter(|s| s.result != Outcome::Failed) {
             let (name, result) = (surface.surface.as_str(), surface.result.as_str());
             info!(surface = name, result, "{}", surface.detail);
         }

@@ -49,6 +49,15 @@ pub const ALL: [Surface; 4] = [
     Surface::Pods,
 ];
 
+/// The same and the saved book itself.
+pub const EVERYTHING: [Surface; 5] = [
+    Surface::State,
+    Surface::Hosts,
+    Surface::Dns,
+    Surface::Haproxy,
+    Surface::Pods,
+];
+
 /// Book, surfaces and what is known of their health.
 #[derive(Debug)]
 pub struct Engine {

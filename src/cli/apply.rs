@@ -3,7 +3,7 @@
 use super::context::{Context, Failure, block_on};
 use super::{event, exit, output};
 use crate::book::{Event, Origin};
-use crate::engine::{ALL, Engine};
+use crate::engine::{EVERYTHING, Engine};
 use crate::own;
 use crate::report::{Report, Surface, SurfaceReport};
 use crate::source::netlink;
@@ -14,7 +14,7 @@ pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
     let report = block_on(async {
         let (_lock, mut engine) = context.engine(&root).await?;
         let unheard = hear_sources(&mut engine).await;
-        let mut report = engine.repair(&ALL).await;
+        let mut report = engine.repair(&EVERYTHING).await;
         engine.observe().await;
         note(&mut report, unheard);
         Ok(report)

@@ -82,6 +82,7 @@ pub fn follow(
         };
         let through = target.to_ascii();
         if ours.holds(&through) {
+            let through = through.trim_end_matches('.').to_owned();
             let name = name.clone();
             return Err(Error::Ours { name, through });
         }
