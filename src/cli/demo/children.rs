@@ -91,7 +91,19 @@ impl Haproxy {
             .process_group(0)
             .spawn()
             .map_err(os)?;
-        Ok(Some(Self { child }))
+        let haproxy = Self { child };
+        // A signal that comes before HAProxy is up would end it.
+        let socket = sandbox.path().join("run/stayput/haproxy.sock");
+        let deadline = Instant::now() + PATIENCE;
+        while tokio::net::UnixStream::connect(&socket).await.is_err() {
+            if Instant::now() > deadline {
+                let log = std::fs::read_to_string(sandbox.path().join("haproxy.log"));
+                let text = format!("HAProxy did not start; its log:\n{}", log.unwrap_or_default());
+                return Err(Failure::new(exit::UNAVAILABLE, text));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Some(haproxy))
     }
 
     /// What makes it read its configuration again: SIGUSR2 to the master process.

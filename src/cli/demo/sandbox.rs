@@ -1,5 +1,6 @@
 //! The demo's scratch folder: a pretend node with its cluster file and free ports.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -149,23 +150,22 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
         Ok(format!("{name}  {}", super::output::addresses(&addresses)))
     }
 
-    /// Connects through HAProxy until it has answered `count` times, at most for `patience`.
-    pub(super) async fn connect(
-        &self,
-        count: usize,
-        patience: Duration,
-    ) -> Result<Vec<String>, Failure> {
+    /// Connects through HAProxy until every master has answered once, at most for `patience`; gives
+    /// the different answers.
+    pub(super) async fn connect(&self, patience: Duration) -> Result<BTreeSet<String>, Failure> {
         let deadline = Instant::now() + patience;
-        let mut answers = Vec::new();
-        while answers.len() < count {
+        let mut answers = BTreeSet::new();
+        while answers.len() < BEFORE.len() && Instant::now() < deadline {
             match request(self.endpoint).await {
-                Ok(answer) if !answer.is_empty() => answers.push(answer),
-                _ if Instant::now() > deadline => {
-                    let text = format!("nobody answers on 127.0.0.1:{}", self.endpoint);
-                    return Err(Failure::new(exit::UNAVAILABLE, text));
+                Ok(answer) if !answer.is_empty() => {
+                    answers.insert(answer);
                 }
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
             }
+        }
+        if answers.is_empty() {
+            let text = format!("nobody answers on 127.0.0.1:{}", self.endpoint);
+            return Err(Failure::new(exit::UNAVAILABLE, text));
         }
         Ok(answers)
     }
