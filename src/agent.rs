@@ -191,7 +191,11 @@ impl Agent {
         };
         self.engine.observe().await;
         // What failed has been logged already.
-        for surface in report.surfaces.iter().filter(|s| s.result != Outcome::Failed) {
+        for surface in report
+            .surfaces
+            .iter()
+            .filter(|s| s.result != Outcome::Failed)
+        {
             let (name, result) = (surface.surface.as_str(), surface.result.as_str());
             info!(surface = name, result, "{}", surface.detail);
         }

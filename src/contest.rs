@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Repairs within [`WINDOW`] that make a fight.
 pub const LIMIT: usize = 10;
 /// How far back repairs count, and how long stayput stays away from a contested file.
-pub const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_mins(1);
 
 /// The recent repairs of one surface.
 #[derive(Debug, Default)]

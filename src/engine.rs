@@ -377,10 +377,11 @@ impl Engine {
             && let Some(dns) = &self.dns
         {
             // First: it takes microseconds and waits for nothing.
+            let view = &view;
             work.push(Box::pin(timed(
                 Surface::Dns,
                 FILE_PATIENCE,
-                publish(dns, &view),
+                async move { publish(dns, view) },
             )));
         }
         if which.contains(&Surface::Hosts) {
@@ -447,7 +448,7 @@ pub fn dns_troubles(dns: &Responder) -> Vec<String> {
     states.filter_map(trouble).collect()
 }
 
-async fn publish(dns: &Responder, view: &View) -> Result<Applied, String> {
+fn publish(dns: &Responder, view: &View) -> Result<Applied, String> {
     dns.publish(Zone::new(view));
     let troubles = dns_troubles(dns);
     if troubles.len() == dns.state().len() && !troubles.is_empty() {

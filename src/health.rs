@@ -12,7 +12,7 @@ use crate::status::{Condition, SurfaceStatus};
 /// The first pause after a failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What is known of one surface.
 #[derive(Debug, Default)]

@@ -1,4 +1,45 @@
 //! stayput keeps a kubeadm cluster working while its machines' IP addresses change.
+//!
+//! Certificates are issued on stable names. Names and certificates stay put; only the map from name
+//! to address moves. stayput runs on every node beside the kubelet, and keeps that map true.
+//!
+//! # The idea
+//!
+//! 1. Every master has one stable name, `master-1.prod.k8s.internal`, and the cluster has one
+//!    endpoint name, `api.prod.k8s.internal`.
+//! 2. On every node the same address book (name → addresses, [`book`]) is shown by surfaces that
+//!    never disagree ([`surface`]): the hosts file and its copies in host-network pods, a small DNS
+//!    responder, and a local HAProxy.
+//! 3. The endpoint name is loopback on every node: HAProxy takes the connection there and passes it
+//!    to a healthy master; on a master that is complete ([`provision`]) to itself only.
+//! 4. An address change is one event ([`book::Event`]): told by an operator or a hook ([`request`]),
+//!    seen on the node's own interface, or followed from an upstream name ([`source`]).
+//!
+//! # The flow
+//!
+//! ```text
+//! cluster file   ─┐                                          ┌─▶ hosts file, and its copies in pods
+//! event command  ─┤                                          ├─▶ DNS responder
+//! own interface  ─┼─▶ Event ─▶ reduce(&Book, Event) ─▶ Book ─┼─▶ HAProxy: Runtime API and file
+//! upstream names ─┘          pure, ordered, versioned        └─▶ status
+//! ```
+//!
+//! Decisions are pure functions over values: [`book::reduce`], [`config::Cluster::parse`],
+//! [`source::interface::select`], the zone, the hosts block, HAProxy's configuration. Sockets, files,
+//! clocks and processes are at the edges. [`agent`] is one task that owns the book; [`engine`] is the
+//! order in which an event is saved and shown, shared with the commands that work without an agent.
+//!
+//! # What holds everywhere
+//!
+//! - The book is saved, fsynced, before it is shown; where the disk refuses, the change is applied
+//!   all the same, reported, and saved later. No source that fails empties the book.
+//! - Equal views render equal bytes. Nothing rendered holds a time, and nothing is written unless
+//!   its bytes differ.
+//! - One surface that fails or hangs does not hold the others.
+//! - Every path is looked up below one [`root`], so that the whole program runs in a folder without
+//!   being root. Every file is written by [`file`], on one thread ([`writer`]).
+//! - Names are lower-case from birth ([`name`]); a bad cluster file is refused whole, with every
+//!   problem in it named ([`config`]).
 
 pub mod address;
 pub mod agent;
@@ -29,3 +70,7 @@ pub mod surface;
 pub mod view;
 pub mod writer;
 pub mod yaml;
+
+// The tests beside the code and those in tests/ share a cluster to ask about.
+#[cfg(test)]
+extern crate self as stayput;

@@ -30,7 +30,7 @@ pub struct Place {
     pub name: OsString,
 }
 
-/// How many symlinks a path may pass through, as in path_resolution(7).
+/// How many symlinks a path may pass through, as in `path_resolution(7)`.
 const MAX_SYMLINKS: usize = 40;
 
 impl Root {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
+use std::fmt::Write;
 
 use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output, show};
@@ -80,7 +81,7 @@ fn text(verdict: &Verdict) -> String {
     let mut text = output::table(header, rows);
     for row in verdict.names.iter().filter(|row| !row.agrees) {
         for line in &row.disagreements {
-            text += &format!("{}: {line}\n", row.name);
+            let _ = writeln!(text, "{}: {line}", row.name);
         }
     }
     text

@@ -1,6 +1,7 @@
 //! `stayput event` and `stayput provisioned`.
 
 use clap::Args;
+use std::fmt::Write;
 
 use super::context::{Context, Failure, block_on};
 use super::{exit, output};
@@ -112,7 +113,7 @@ pub(super) fn text(report: &Report) -> String {
             output::addresses(&moved.before),
             output::addresses(&moved.after),
         );
-        text += &format!("{}: {before} → {after}\n", moved.name);
+        let _ = writeln!(text, "{}: {before} → {after}", moved.name);
     }
     let rows = report.surfaces.iter().map(|surface| {
         let took = std::time::Duration::from_secs_f64(surface.milliseconds / 1000.0);
@@ -126,10 +127,15 @@ pub(super) fn text(report: &Report) -> String {
     text += &output::table(["SURFACE", "RESULT", "TOOK", "DETAIL"], rows);
     for surface in &report.surfaces {
         for notice in &surface.notices {
-            text += &format!("note ({}): {notice}\n", surface.surface.as_str());
+            let _ = writeln!(text, "note ({}): {notice}", surface.surface.as_str());
         }
     }
     let total = std::time::Duration::from_secs_f64(report.milliseconds / 1000.0);
-    text += &format!("generation {}, {}\n", report.generation, clock::took(total));
+    let _ = write!(
+        text,
+        "generation {}, {}\n",
+        report.generation,
+        clock::took(total)
+    );
     text
 }

@@ -17,7 +17,7 @@ use crate::request::Failure;
 use crate::root::Root;
 
 /// Longer than the slowest surface may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Far above a status of ten thousand masters.
 const ANSWER_LIMIT: usize = 64 << 20;
 

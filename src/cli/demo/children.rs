@@ -38,10 +38,10 @@ impl Agent {
         let deadline = Instant::now() + PATIENCE;
         while !sandbox.agent_answers().await {
             if let Ok(Some(_)) = agent.child.lock().await.try_wait() {
-                return Err(agent.ended_with(sandbox));
+                return Err(not_started("agent", sandbox, "agent.log"));
             }
             if Instant::now() > deadline {
-                return Err(agent.ended_with(sandbox));
+                return Err(not_started("agent", sandbox, "agent.log"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -55,14 +55,6 @@ impl Agent {
         Failure::new(
             exit::UNAVAILABLE,
             format!("the demo's agent ended: {status}"),
-        )
-    }
-
-    fn ended_with(&self, sandbox: &Sandbox) -> Failure {
-        let log = std::fs::read_to_string(sandbox.path().join("agent.log")).unwrap_or_default();
-        Failure::new(
-            exit::UNAVAILABLE,
-            format!("the demo's agent did not start; its log:\n{log}"),
         )
     }
 }
@@ -97,9 +89,7 @@ impl Haproxy {
         let deadline = Instant::now() + PATIENCE;
         while tokio::net::UnixStream::connect(&socket).await.is_err() {
             if Instant::now() > deadline {
-                let log = std::fs::read_to_string(sandbox.path().join("haproxy.log"));
-                let text = format!("HAProxy did not start; its log:\n{}", log.unwrap_or_default());
-                return Err(Failure::new(exit::UNAVAILABLE, text));
+                return Err(not_started("HAProxy", sandbox, "haproxy.log"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -129,6 +119,12 @@ impl Drop for Haproxy {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
     }
+}
+
+fn not_started(who: &str, sandbox: &Sandbox, log: &str) -> Failure {
+    let log = std::fs::read_to_string(sandbox.path().join(log)).unwrap_or_default();
+    let text = format!("the demo's {who} did not start; its log:\n{log}");
+    Failure::new(exit::UNAVAILABLE, text)
 }
 
 fn os(error: std::io::Error) -> Failure {

@@ -1,6 +1,7 @@
 //! The demo's scratch folder: a pretend node with its cluster file and free ports.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -86,7 +87,10 @@ impl Sandbox {
         addresses: &[&str; 3],
         reload: Option<Vec<String>>,
     ) -> Result<(), Failure> {
-        let quoted = reload.unwrap_or_default().into_iter().map(|word| format!("\"{word}\""));
+        let quoted = reload
+            .unwrap_or_default()
+            .into_iter()
+            .map(|word| format!("\"{word}\""));
         let reload = quoted.collect::<Vec<_>>().join(", ");
         let [first, second, third] = addresses;
         let (endpoint, api, stats, dns) = (self.endpoint, self.api, self.stats, self.dns);
@@ -138,7 +142,8 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
         let path = self.path.join("etc/hosts");
         let bytes = std::fs::read(&path).map_err(|error| cannot("read", &path, &error))?;
         let text = String::from_utf8_lossy(&bytes);
-        Ok(text.lines().map(|line| format!("  {line}\n")).collect())
+        let indented = text.lines().flat_map(|line| ["  ", line, "\n"]);
+        Ok(indented.collect())
     }
 
     /// What the responder says for a name, in one line.
@@ -185,7 +190,7 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
              sed -i /master-1/d {root}/etc/hosts      # and see it repaired\n"
         );
         if haproxy {
-            text += &format!("  curl http://127.0.0.1:{endpoint}/\n");
+            let _ = writeln!(text, "  curl http://127.0.0.1:{endpoint}/");
         }
         text
     }
