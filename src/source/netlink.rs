@@ -3,7 +3,8 @@
 //!
 //! A message is only a hint: it may be lost (`ENOBUFS`), or be one of a dozen that belong together.
 //! So 50 ms pass after the first one, what has come meanwhile is thrown away, and the tables are read
-//! anew. They are also read every 30 s, and a socket that ends is opened again. Sockets belong to the network namespace of the thread that opens them.
+//! anew. They are also read every 30 s, and a socket that ends is opened again. Sockets
+//! belong to the network namespace of the thread that opens them.
 
 use std::net::IpAddr;
 use std::pin::pin;
