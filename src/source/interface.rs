@@ -32,7 +32,7 @@ use netlink_packet_route::address::{AddressFlags, AddressScope};
 use crate::address::{Loopback, usable};
 use crate::config::node::Selection;
 
-/// The kernel's links, addresses and default routes at one moment, each in the order of its index.
+/// The kernel's links, addresses and default routes at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// All links.
@@ -129,6 +129,37 @@ pub fn select(snapshot: &Snapshot, selection: &Selection, known: &[IpAddr]) -> V
             }
         })
         .collect()
+}
+
+/// Why nothing is found in a snapshot, for people: the first thing that is missing.
+pub fn absence(snapshot: &Snapshot, selection: &Selection) -> String {
+    let names = |indices: &[u32]| {
+        let links = snapshot.links.iter().filter(|l| indices.contains(&l.index));
+        let names: Vec<&str> = links.map(|link| link.name.as_str()).collect();
+        names.join(", ")
+    };
+    match selection {
+        Selection::DefaultRoute if snapshot.routes.is_empty() => {
+            "there is no default route; name the interface or a range of addresses".into()
+        }
+        Selection::DefaultRoute => {
+            let indices: Vec<u32> = snapshot.routes.iter().map(|route| route.index).collect();
+            let names = names(&indices);
+            format!("no usable address on {names}, where the default route leaves")
+        }
+        Selection::Interface(name) => match snapshot.links.iter().find(|l| l.name == *name) {
+            None => {
+                let indices: Vec<u32> = snapshot.links.iter().map(|link| link.index).collect();
+                format!(
+                    "there is no interface {name}; there are {}",
+                    names(&indices)
+                )
+            }
+            Some(link) if !link.up => format!("interface {name} is down"),
+            Some(_) => format!("no usable address on {name}"),
+        },
+        Selection::Within(range) => format!("no usable address within {range} on any interface"),
+    }
 }
 
 /// The arguments of [`select`], so that the rules need not pass them around.

@@ -2,9 +2,9 @@
 //! (rtnetlink(7)).
 //!
 //! A message is only a hint: it may be lost (`ENOBUFS`), or be one of a dozen that belong together.
-//! So after the first one [`SETTLE`] passes, what has come meanwhile is thrown away, and the tables
-//! are read anew. They are also read every [`INTERVAL`], and a socket that ends is opened again.
-//! Sockets belong to the network namespace of the thread that opens them.
+//! So 50 ms pass after the first one, what has come meanwhile is thrown away, and the tables are read
+//! anew. They are also read every 30 s, and a socket that ends is opened again. Sockets
+//! belong to the network namespace of the thread that opens them.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -183,11 +183,21 @@ async fn read(handle: &Handle) -> Result<Snapshot, Error> {
         let found: Vec<_> = found.try_collect().await.map_err(at("routes"))?;
         routes.extend(found);
     }
-    Ok(Snapshot {
+    let mut snapshot = Snapshot {
         links: links.iter().map(link).collect(),
         addresses: addresses.iter().filter_map(address).collect(),
         routes: routes.iter().flat_map(next_hops).collect(),
-    })
+    };
+    // So that another order is no change: the kernel lists some of them by hash.
+    let Snapshot {
+        links,
+        addresses,
+        routes,
+    } = &mut snapshot;
+    links.sort_by_key(|link| link.index);
+    addresses.sort_by_key(|address| (address.index, address.address, address.prefix));
+    routes.sort_by_key(|route| (route.ipv6, route.metric, route.index, route.gateway));
+    Ok(snapshot)
 }
 
 fn link(message: &LinkMessage) -> Link {

@@ -10,8 +10,9 @@
 //!
 //! - A folder is watched before it is looked into: no change falls between.
 //! - After any event the way is walked anew before the path is reported.
-//! - What inotify cannot see (network file systems, mounts) is found every [`INTERVAL`]; so is a
-//!   folder that could not be watched.
+//! - What inotify cannot see (network file systems, mounts) is found every 30 s, by the file's number,
+//!   size and time; so is what could not be watched.
+//! - A path that leads to a folder is reported when the entries of that folder change.
 //! - Reports say "look", not "changed": an own write is reported too.
 
 use std::collections::{BTreeSet, HashMap, HashSet};

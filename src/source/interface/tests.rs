@@ -72,12 +72,16 @@ fn index(snapshot: &Snapshot, name: &str) -> u32 {
         .index
 }
 
-fn choose(lines: &[&str], selection: &str, known: &str) -> String {
-    let selection = match selection {
+fn selection_of(text: &str) -> Selection {
+    match text {
         "default" => Selection::DefaultRoute,
         range if range.contains('/') => Selection::Within(range.parse().unwrap()),
         name => Selection::Interface(name.to_owned()),
-    };
+    }
+}
+
+fn choose(lines: &[&str], selection: &str, known: &str) -> String {
+    let selection = selection_of(selection);
     let known: Vec<IpAddr> = known
         .split_whitespace()
         .map(|k| k.parse().unwrap())
@@ -503,6 +507,35 @@ fn rules() {
             *want,
             "{what}, in another order"
         );
+    }
+}
+
+#[test]
+fn says_what_is_missing() {
+    let without = &["link lo", "link eth0", "link eth1 down"][..];
+    let with = &["link lo", "link eth0", "default eth0 via 10.77.0.1"];
+    for (lines, selection, want) in [
+        (without, "default", "there is no default route"),
+        (
+            with,
+            "default",
+            "no usable address on eth0, where the default route leaves",
+        ),
+        (
+            without,
+            "eth9",
+            "there is no interface eth9; there are lo, eth0, eth1",
+        ),
+        (without, "eth1", "interface eth1 is down"),
+        (without, "eth0", "no usable address on eth0"),
+        (
+            without,
+            "10.0.0.0/8",
+            "no usable address within 10.0.0.0/8 on any interface",
+        ),
+    ] {
+        let shown = absence(&snapshot(lines), &selection_of(selection));
+        assert!(shown.starts_with(want), "{shown}");
     }
 }
 
