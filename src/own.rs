@@ -40,12 +40,8 @@ pub async fn look(engine: &mut Engine) -> Result<Report, Refusal> {
     let snapshot = netlink::snapshot().await;
     let snapshot = snapshot.map_err(|error| Refusal::NoOwnAddress(error.to_string()))?;
     let Some(event) = event(&view, &snapshot) else {
-        let looked = match &view.node.selection {
-            Selection::DefaultRoute => "the interface of the default route".to_owned(),
-            Selection::Interface(name) => format!("interface {name}"),
-            Selection::Within(range) => format!("range {range}"),
-        };
-        return Err(Refusal::NoOwnAddress(format!("{looked} was looked at")));
+        let absence = interface::absence(&snapshot, &view.node.selection);
+        return Err(Refusal::NoOwnAddress(absence));
     };
     Ok(engine.handle(&event).await?)
 }

@@ -131,9 +131,9 @@ pub(super) fn text(report: &Report) -> String {
         }
     }
     let total = std::time::Duration::from_secs_f64(report.milliseconds / 1000.0);
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "generation {}, {}\n",
+        "generation {}, {}",
         report.generation,
         clock::took(total)
     );
