@@ -35,57 +35,87 @@ pub const HEADER: &[u8] = b"# Kubernetes-managed hosts file (host network).";
 /// The largest copy that is touched, in bytes.
 pub const LIMIT: u64 = 16 << 20;
 
+/// How often copies that somebody else is writing are looked at again.
+const ATTEMPTS: usize = 3;
+
 /// Makes the copies of all host-network pods show the view. A copy that cannot be written is a
 /// notice and does not hold the others; if none can be, that is the error.
 pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
-    let mut total = 0;
     let mut written = 0;
-    let mut notices = Vec::new();
-    let mut changes = Vec::new();
-    let mut failure = None;
-    let Some((folder, names)) = list(root)? else {
-        return Ok(absent(format!("{FOLDER} does not exist")));
-    };
-    for name in names {
+    let mut round = Round::default();
+    for _ in 0..ATTEMPTS {
+        let Some((folder, names)) = list(root)? else {
+            return Ok(absent(format!("{FOLDER} does not exist")));
+        };
+        round = Round::default();
+        for name in names {
+            round.look(&folder, name, view);
+        }
+        written += round.carry_out();
+        // The kubelet writes a copy anew when a container starts.
+        let raced = |error: &Error| matches!(error, Error::Changed { .. });
+        if !round.failures.iter().any(raced) {
+            break;
+        }
+    }
+    round.report(written)
+}
+
+/// One look at all copies.
+#[derive(Default)]
+struct Round {
+    /// Host-network copies that could be opened.
+    total: usize,
+    changes: Vec<Change>,
+    conflicts: Vec<String>,
+    failures: Vec<Error>,
+}
+
+impl Round {
+    fn look(&mut self, folder: &OwnedFd, name: OsString, view: &View) {
         let path = Path::new(FOLDER).join(&name).join("etc-hosts");
-        match open(&folder, name, &path) {
+        match open(folder, name, &path) {
             Ok(None) => {}
             Ok(Some(file)) => {
-                total += 1;
+                self.total += 1;
                 let plan = plan(file.bytes(), view);
                 let conflicts = plan.conflicts.iter();
-                notices.extend(conflicts.map(|c| format!("{}: {c}", path.display())));
+                self.conflicts
+                    .extend(conflicts.map(|c| format!("{}: {c}", path.display())));
                 if !plan.steps.is_empty() {
-                    changes.push(Change::new(file, plan));
+                    self.changes.push(Change::new(file, plan));
                 }
             }
-            Err(error) => {
-                notices.push(error.to_string());
-                failure = Some(error);
-            }
+            Err(error) => self.failures.push(error),
         }
     }
-    for result in carry_out(changes) {
-        match result {
-            Ok(()) => written += 1,
-            Err(error) => {
-                notices.push(error.to_string());
-                failure = Some(error);
-            }
-        }
+
+    /// Writes all copies side by side; returns how many could be.
+    fn carry_out(&mut self) -> usize {
+        let results = carry_out(std::mem::take(&mut self.changes));
+        let all = results.len();
+        let failures: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
+        let written = all - failures.len();
+        self.failures.extend(failures);
+        written
     }
-    match failure {
-        Some(error) if total == 0 => Err(error),
-        _ if total == 0 => Ok(absent("no host-network pods".to_owned())),
-        _ => Ok(Applied {
-            outcome: if written > 0 {
-                Outcome::Updated
-            } else {
-                Outcome::Unchanged
-            },
-            detail: format!("{total} copies, {written} written in place"),
-            notices,
-        }),
+
+    fn report(mut self, written: usize) -> Result<Applied, Error> {
+        let failed = self.failures.iter().map(ToString::to_string);
+        let notices = failed.chain(self.conflicts).collect();
+        match self.failures.pop() {
+            Some(failure) if self.total == 0 => Err(failure),
+            None if self.total == 0 => Ok(absent("no host-network pods".to_owned())),
+            _ => Ok(Applied {
+                outcome: if written > 0 {
+                    Outcome::Updated
+                } else {
+                    Outcome::Unchanged
+                },
+                detail: format!("{} copies, {written} written in place", self.total),
+                notices,
+            }),
+        }
     }
 }
 

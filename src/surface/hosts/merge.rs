@@ -153,7 +153,7 @@ mod tests {
             b"# BEGIN stayput other.internal (do not edit)\n10.0.0.1 x.other.internal\n# END stayput other.internal\n",
             b"# BEGIN stayput k8s.internal.more (do not edit)\n",
             b" # BEGIN stayput k8s.internal (do not edit)\n",
-            &[b'a'; 100_000],
+            b"a".repeat(100_000).leak(),
         ] {
             let once = merge(foreign, &view).bytes;
             let twice = merge(&once, &three([1, 2, 3])).bytes;
