@@ -132,7 +132,8 @@ impl Haproxy {
         let written = self.write(view, wanted).await?;
         let path = view.cluster.haproxy.config.display();
         let file = if written { "written" } else { "unchanged" };
-        let (outcome, detail) = match self.reload(view, wanted, before).await? {
+        let outdated = disk.could_run_otherwise(wanted);
+        let (outcome, detail) = match self.reload(view, wanted, before, outdated).await? {
             Reloaded::Live(info) => {
                 // It has read the file a moment ago; a master may have moved since.
                 self.move_servers(&self.api(view), &wanted.servers).await?;
