@@ -12,6 +12,10 @@
 //! structure is refused. HAProxy not being there is a state, not a failure: the file is written all
 //! the same and waits for it.
 //!
+//! After a reload the old process lives on for the sessions that it has, for an hour at most, and
+//! is out of the Runtime API's reach: its sessions to a master that moves then end by keepalives
+//! and `TCP_USER_TIMEOUT`, within half a minute of the last answer.
+//!
 //! ```text
 //! view ─▶ render ─▶ text, structure, servers
 //!                     │        │        └─▶ plan::changes ─▶ Runtime API, read back, sessions closed
