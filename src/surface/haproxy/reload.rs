@@ -56,16 +56,14 @@ impl Haproxy {
         settings: &cluster::Haproxy,
         wanted: &Rendering,
     ) -> Result<Validated, Error> {
+        let check = Program::new(&settings.binary, VALIDATION_LIMIT)?;
         let candidate = candidate(settings);
         let (root, path, text) = (self.root.clone(), candidate.clone(), wanted.text.clone());
         let host_path = self
             .writer
             .run(move || disk::write(&root, &path, &text).map(|_| disk::host_path(&root, &path)))
             .await??;
-        let check = Program::new(&settings.binary, VALIDATION_LIMIT)?
-            .args(["-c", "-f"])
-            .arg(host_path);
-        let verdict = check.run().await;
+        let verdict = check.args(["-c", "-f"]).arg(host_path).run().await;
         let root = self.root.clone();
         self.writer
             .run(move || file::remove(&root, &candidate))
