@@ -34,16 +34,28 @@ async fn a_stopped_haproxy_is_a_state_and_finds_its_file_when_it_starts() {
 }
 
 #[tokio::test]
-async fn a_lost_socket_is_made_again_by_a_reload() {
+async fn a_lost_socket_is_told_from_a_stopped_haproxy() {
     if !haproxy_is_here() {
         return;
     }
     let mut lab = Lab::new();
     lab.start().await;
+    let pid = lab.pid();
     std::fs::remove_file(lab.path("run/stayput/haproxy.sock")).unwrap();
     let applied = lab.apply().await.unwrap();
-    assert_eq!(applied.outcome, Outcome::Updated, "{applied:?}");
-    assert!(lab.observe().await.agrees());
+    assert_eq!(applied.outcome, Outcome::Absent, "{applied:?}");
+    let notices = applied.notices.join("\n");
+    assert!(notices.contains("restart stayput-haproxy"), "{notices}");
+    assert!(notices.contains("haproxy (pid "), "{notices}");
+    assert!(
+        !notices.contains(&format!("(pid {pid})")),
+        "it was reloaded: {notices}"
+    );
+
+    lab.stop_haproxy();
+    lab.start_haproxy();
+    lab.eventually("HAProxy agrees", async |lab| lab.observe().await.agrees())
+        .await;
 }
 
 #[tokio::test]

@@ -246,10 +246,8 @@ impl Drop for Lab {
 
 /// Awaits something that must come to pass.
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("never: {what}"),
-    }
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 pub(crate) fn master_name(label: &str) -> Name {

@@ -10,7 +10,7 @@ async fn a_master_moves_without_a_reload() {
         return;
     }
     let mut lab = Lab::new();
-    let _master = lab.master("master-1", 1).await;
+    let left_behind = lab.master("master-1", 1).await;
     lab.start().await;
     lab.statuses(&[
         ("master-1", "UP"),
@@ -32,7 +32,7 @@ async fn a_master_moves_without_a_reload() {
         "{applied:?}"
     );
     in_time("the old session ends", session.closed()).await;
-    drop(_master);
+    drop(left_behind);
     let name = lab.client.ask(lab.endpoint()).await.unwrap();
     assert_eq!(name, "master-1.prod.k8s.internal");
     assert_eq!(lab.pid(), pid, "HAProxy was reloaded");

@@ -220,6 +220,34 @@ async fn a_reload_that_does_nothing_is_noticed() {
     assert!(matches!(error, Error::NotLive { .. }), "{error}");
 }
 
+#[tokio::test]
+async fn statistics_are_served_on_loopback() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.start().await;
+    let stats = lab.view.cluster.haproxy.stats;
+    for (path, want) in [
+        (
+            "/metrics",
+            "haproxy_server_status{proxy=\"masters\",server=\"master-1\"",
+        ),
+        ("/", "Statistics Report"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(stats).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        in_time("statistics", stream.read_to_string(&mut answer))
+            .await
+            .unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(want), "{answer}");
+    }
+}
+
 /// What HAProxy itself thinks of the configurations, without a word of complaint.
 #[tokio::test]
 async fn haproxy_takes_every_kind_of_configuration() {

@@ -183,6 +183,16 @@ fn status(object: Vec<Field>) -> Result<ServerStatus, Unexpected> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_answer_is_too_odd(answer: String, row in "[ -~]{0,80}") {
+            let _ = info(&answer);
+            let _ = statistics(&answer);
+            let _ = servers_state(&answer);
+            let _ = servers_state(&format!("{HEADER}{row}\n{answer}"));
+        }
+    }
+
     const HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
 
     #[test]

@@ -36,9 +36,7 @@ impl Disk {
     /// Looks. A configuration that is not ours is an error: nothing may be done to it.
     pub(super) fn look(root: &Root, settings: &cluster::Haproxy) -> Result<Self, Error> {
         let path = &settings.config;
-        if path == Path::new(DISTRIBUTION) {
-            return Err(Error::Distribution);
-        }
+        not_the_distribution(path)?;
         let bytes = root.read(path, LONGEST_FILE);
         let bytes = bytes.map_err(at("read", path))?.unwrap_or_default();
         if !is_ours(&bytes) {
@@ -78,6 +76,11 @@ impl Disk {
         self.file == wanted.text
     }
 
+    /// Whether a HAProxy that was started with the file has another structure than this one.
+    pub(super) fn could_run_otherwise(&self, wanted: &Rendering) -> bool {
+        !self.file.trim().is_empty() && !self.has_structure_of(wanted)
+    }
+
     /// Whether the file differs from this one in nothing but addresses.
     pub(super) fn has_structure_of(&self, wanted: &Rendering) -> bool {
         wanted.has_structure_of(&self.file)
@@ -98,11 +101,19 @@ impl Disk {
 
 /// Makes the folders of file and socket where they are missing.
 pub(super) fn create_folders(root: &Root, settings: &cluster::Haproxy) -> Result<(), Error> {
+    not_the_distribution(&settings.config)?;
     for (path, mode) in [(&settings.config, 0o700), (&settings.socket, 0o755)] {
         if let Some(folder) = path.parent() {
             let made = root.create_folders(folder, mode);
             made.map_err(at("create", folder))?;
         }
+    }
+    Ok(())
+}
+
+fn not_the_distribution(path: &Path) -> Result<(), Error> {
+    if path == Path::new(DISTRIBUTION) {
+        return Err(Error::Distribution);
     }
     Ok(())
 }

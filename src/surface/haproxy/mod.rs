@@ -12,6 +12,10 @@
 //! structure is refused. HAProxy not being there is a state, not a failure: the file is written all
 //! the same and waits for it.
 //!
+//! After a reload the old process lives on for the sessions that it has, for an hour at most, and
+//! is out of the Runtime API's reach: its sessions to a master that moves then end by keepalives
+//! and `TCP_USER_TIMEOUT`, within half a minute of the last answer.
+//!
 //! ```text
 //! view ─▶ render ─▶ text, structure, servers
 //!                     │        │        └─▶ plan::changes ─▶ Runtime API, read back, sessions closed
@@ -132,7 +136,8 @@ impl Haproxy {
         let written = self.write(view, wanted).await?;
         let path = view.cluster.haproxy.config.display();
         let file = if written { "written" } else { "unchanged" };
-        let (outcome, detail) = match self.reload(view, wanted, before).await? {
+        let outdated = disk.could_run_otherwise(wanted);
+        let (outcome, detail) = match self.reload(view, wanted, before, outdated).await? {
             Reloaded::Live(info) => {
                 // It has read the file a moment ago; a master may have moved since.
                 self.move_servers(&self.api(view), &wanted.servers).await?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Info, ServerStatus};
+use super::reload::taken;
 use super::render::{Rendering, Server, authority_of};
 use super::{Error, Haproxy};
 use crate::name::Name;
@@ -78,7 +79,8 @@ impl Haproxy {
             Ok(info) => (Some(info), api.statistics().await?),
             Err(error) => {
                 notices.push(error.to_string());
-                notices.extend(self.in_the_way(view, None).await?);
+                let other = self.in_the_way(view, None).await?;
+                notices.extend(other.map(|(wanted, holder)| taken(wanted, &holder)));
                 (None, Vec::new())
             }
         };

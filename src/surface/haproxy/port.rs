@@ -16,6 +16,18 @@ pub struct Holder {
     pub process: Option<(u32, String)>,
 }
 
+impl Holder {
+    /// Its process's id, where that can be seen.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|(pid, _)| *pid)
+    }
+
+    /// Whether its command has this name.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.process.as_ref().is_some_and(|(_, own)| own == name)
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {

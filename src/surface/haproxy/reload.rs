@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::Info;
+use super::port::{self, Holder};
 use super::render::Rendering;
-use super::{Error, Haproxy, disk, port};
+use super::{Error, Haproxy, disk};
 use crate::config::cluster;
 use crate::process::{self, Program};
 use crate::view::{ENDPOINT_ADDRESS, View};
@@ -17,11 +18,11 @@ use crate::{file, process::Finished};
 /// `haproxy -c` needs some 35 ms.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(20);
 
-/// `systemctl reload` returns when the new process has taken over.
-const RELOAD_LIMIT: Duration = Duration::from_secs(30);
+/// `systemctl reload` returns when the unit's own check and its signal are done.
+const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a reload that was ordered may take to show.
-const LIVE_LIMIT: Duration = Duration::from_secs(10);
+const LIVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the Runtime API is asked meanwhile.
 const POLL: Duration = Duration::from_millis(20);
@@ -55,16 +56,14 @@ impl Haproxy {
         settings: &cluster::Haproxy,
         wanted: &Rendering,
     ) -> Result<Validated, Error> {
+        let check = Program::new(&settings.binary, VALIDATION_LIMIT)?;
         let candidate = candidate(settings);
         let (root, path, text) = (self.root.clone(), candidate.clone(), wanted.text.clone());
         let host_path = self
             .writer
             .run(move || disk::write(&root, &path, &text).map(|_| disk::host_path(&root, &path)))
             .await??;
-        let check = Program::new(&settings.binary, VALIDATION_LIMIT)?
-            .args(["-c", "-f"])
-            .arg(host_path);
-        let verdict = check.run().await;
+        let verdict = check.args(["-c", "-f"]).arg(host_path).run().await;
         let root = self.root.clone();
         self.writer
             .run(move || file::remove(&root, &candidate))
@@ -82,12 +81,14 @@ impl Haproxy {
     }
 
     /// Has HAProxy read its file again, and waits until the new structure runs. `before` is the
-    /// process that answered until now.
+    /// process that answered until now; `outdated` tells that one which does not answer on the
+    /// socket may run the structure of an older file.
     pub(super) async fn reload(
         &self,
         view: &View,
         wanted: &Rendering,
         before: Option<&Info>,
+        outdated: bool,
     ) -> Result<Reloaded, Error> {
         let settings = &view.cluster.haproxy;
         if before.is_none() && !settings.binary.exists() {
@@ -96,11 +97,15 @@ impl Haproxy {
                 "HAProxy is not installed: {binary} is not there"
             )]));
         }
+        // While the machine starts, a reload of a unit that waits for the agent would wait too.
+        if before.is_none() && !outdated && self.in_the_way(view, None).await?.is_none() {
+            return Ok(Reloaded::Absent(self.not_running(view).await?));
+        }
         match (run_reload(&settings.reload).await, before) {
-            (None, None) => return Ok(Reloaded::Absent(self.not_running(view, before).await?)),
+            (None, None) => return Ok(Reloaded::Absent(self.not_running(view).await?)),
             (None, Some(_)) => return Ok(Reloaded::ByHand),
             (Some(Err(error)), None) => {
-                let mut notices = self.not_running(view, before).await?;
+                let mut notices = self.not_running(view).await?;
                 notices.push(format!("the reload command says: {error}"));
                 return Ok(Reloaded::Absent(notices));
             }
@@ -111,12 +116,12 @@ impl Haproxy {
             return Ok(Reloaded::Live(info));
         }
         match self.api(view).info().await {
-            Err(error) if error.is_dead() => {
-                Ok(Reloaded::Absent(self.not_running(view, before).await?))
-            }
+            Err(error) if error.is_dead() => Ok(Reloaded::Absent(self.not_running(view).await?)),
             _ => {
-                let log = "see `journalctl -u stayput-haproxy`".to_owned();
-                let hint = self.in_the_way(view, before).await?.unwrap_or(log);
+                let hint = match self.in_the_way(view, before).await? {
+                    Some((wanted, holder)) => taken(wanted, &holder),
+                    None => "see `journalctl -u stayput-haproxy`".to_owned(),
+                };
                 Err(Error::NotLive { hint })
             }
         }
@@ -143,31 +148,44 @@ impl Haproxy {
         None
     }
 
-    async fn not_running(&self, view: &View, before: Option<&Info>) -> Result<Vec<String>, Error> {
-        let mut notices = vec!["not running: start stayput-haproxy".to_owned()];
-        notices.extend(self.in_the_way(view, before).await?);
-        Ok(notices)
+    /// Why nothing answers on the socket.
+    async fn not_running(&self, view: &View) -> Result<Vec<String>, Error> {
+        let socket = view.cluster.haproxy.socket.display();
+        let start = "not running: start stayput-haproxy".to_owned();
+        Ok(match self.in_the_way(view, None).await? {
+            None => vec![start],
+            // A reload hands the old sockets on, so it does not make a lost one again.
+            Some((_, holder)) if holder.is_called("haproxy") => vec![format!(
+                "{holder} does not answer on {socket}: if it is stayput's, restart \
+                 stayput-haproxy; if not, give one of the two another port"
+            )],
+            Some((wanted, holder)) => vec![start, taken(wanted, &holder)],
+        })
     }
 
-    /// Another program on a port that HAProxy needs.
+    /// Another process on a port that HAProxy needs, and the port.
     pub(super) async fn in_the_way(
         &self,
         view: &View,
         running: Option<&Info>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<(SocketAddr, Holder)>, Error> {
         let endpoint = SocketAddr::new(ENDPOINT_ADDRESS, view.cluster.endpoint.port);
         let stats = view.cluster.haproxy.stats;
         let own = running.map(|info| info.pid);
         let look = move || {
+            let others = |holder: &Holder| own.is_none() || holder.pid() != own;
             [endpoint, stats].into_iter().find_map(|wanted| {
-                let holder = port::holder(wanted)?;
-                let pid = holder.process.as_ref().map(|(pid, _)| *pid);
-                (own.is_none() || pid != own)
-                    .then(|| format!("{wanted} is taken by {holder}; HAProxy cannot listen there"))
+                let holder = port::holder(wanted).filter(others)?;
+                Some((wanted, holder))
             })
         };
         Ok(self.writer.run(look).await?)
     }
+}
+
+/// A port that another process has.
+pub(super) fn taken(wanted: SocketAddr, holder: &Holder) -> String {
+    format!("{wanted} is taken by {holder}; HAProxy cannot listen there")
 }
 
 /// Runs the reload command; `None` where there is none.
