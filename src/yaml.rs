@@ -100,6 +100,7 @@ const MAX_DEPTH: usize = 1_000;
 
 /// Parses a text that holds exactly one document. A text of blanks and comments is [`Tree::Null`].
 pub fn parse(text: &str) -> Result<Tree, Error> {
+    let text = without_mark(text);
     if let Some(error) = forbidden_character(text).or_else(|| deep_nesting(text)) {
         return Err(error);
     }
@@ -118,6 +119,11 @@ pub fn parse(text: &str) -> Result<Tree, Error> {
             location: failing_at(second, &Spot::default()),
         }),
     }
+}
+
+/// A byte order mark is no text (YAML 1.2, 5.2); the library would count it as a column.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The first character that YAML 1.2 (5.1, c-printable) does not allow; the library would tell its
@@ -154,7 +160,7 @@ fn deep_nesting(text: &str) -> Option<Error> {
 
 /// Where a spot lies in a text that [`parse`] took.
 pub fn locate(text: &str, spot: &Spot) -> Option<Location> {
-    let document = serde_yaml::Deserializer::from_str(text).next()?;
+    let document = serde_yaml::Deserializer::from_str(without_mark(text)).next()?;
     failing_at(document, spot)
 }
 

@@ -124,6 +124,14 @@ haproxy:
 }
 
 #[test]
+fn files_of_other_editors_are_read() {
+    let crlf = with("dns: {ttl: 9}\n").replace('\n', "\r\n");
+    for text in [format!("\u{feff}{}", with("dns: {ttl: 9}")), crlf] {
+        assert_eq!(parse(&text).unwrap().dns.ttl, 9, "{text:?}");
+    }
+}
+
+#[test]
 fn a_sandbox_may_have_loopback_masters_and_keeps_the_user() {
     let text = with("").replace("10.0.0.1", "127.77.0.1");
     assert_eq!(
