@@ -73,7 +73,8 @@ pub(super) fn addresses(list: &[std::net::IpAddr]) -> String {
 /// Starts the log on standard error. The journal adds times itself.
 pub(super) fn start_log(verbose: u8, color: Color, agent: bool) {
     let level = match (agent, verbose) {
-        (false, 0) => Level::WARN,
+        // What a command has to say stands in what it prints.
+        (false, 0) => Level::ERROR,
         (true, 0) => Level::INFO,
         (_, 1) => Level::DEBUG,
         _ => Level::TRACE,
