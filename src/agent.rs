@@ -17,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 use crate::book::{Event, Origin};
-use crate::config::node::NodeSettings;
+use crate::config::node::{APISERVER_MANIFEST, NodeSettings};
 use crate::config::{self, Cluster, Node};
 use crate::control::server::{Command, Error as OrderError, Order, Server};
 use crate::engine::{ALL, EVERYTHING, Engine};
@@ -25,7 +25,6 @@ use crate::lock;
 use crate::name::Name;
 use crate::own;
 use crate::picture;
-use crate::provision::APISERVER_MANIFEST;
 use crate::report::{DoneBy, Report, Result as Outcome, Surface};
 use crate::request;
 use crate::root::Root;

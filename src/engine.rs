@@ -21,9 +21,10 @@ use tracing::{error, info, warn};
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Rejection};
 use crate::clock;
+use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
-use crate::provision::{APISERVER_MANIFEST, Facts, Provision};
+use crate::provision::{Facts, Provision};
 use crate::report::{DoneBy, Report, Surface, SurfaceReport, milliseconds};
 use crate::request::Refusal;
 use crate::root::Root;
@@ -378,11 +379,9 @@ impl Engine {
         {
             // First: it takes microseconds and waits for nothing.
             let view = &view;
-            work.push(Box::pin(timed(
-                Surface::Dns,
-                FILE_PATIENCE,
-                async move { publish(dns, view) },
-            )));
+            work.push(Box::pin(timed(Surface::Dns, FILE_PATIENCE, async move {
+                publish(dns, view)
+            })));
         }
         if which.contains(&Surface::Hosts) {
             let (root, view) = (self.root.clone(), view.clone());

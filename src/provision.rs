@@ -7,9 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where kubeadm puts kube-apiserver's static pod.
-pub const APISERVER_MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
-
 /// What is remembered across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

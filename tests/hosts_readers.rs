@@ -57,7 +57,7 @@ fn is_whole(master: u8, seen: IpAddr) -> bool {
                 return false;
             };
             let [high, low] = group.to_be_bytes();
-            net == 0xfd77 && of == master.into() && sum == check(master, high, low).into()
+            net == 0xfd77 && of == u16::from(master) && sum == u16::from(check(master, high, low))
         }
     }
 }

@@ -223,6 +223,8 @@ fn haproxy(
     }
     let reload = match section.get("reload") {
         Some(value) => command(value, report),
+        // A sandbox never reloads the machine's own HAProxy.
+        None if rules == Loopback::Allowed => Some(Vec::new()),
         None => Some(DEFAULT_RELOAD.map(str::to_owned).to_vec()),
     };
     let binary = section.or_parsed("binary", "/usr/sbin/haproxy", report, scalar::path);
