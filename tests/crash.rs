@@ -1,6 +1,6 @@
 //! Death at any system call: a real `stayput apply` is killed at each of its writes, fsyncs, renames
 //! and unlinks (strace's injection), and what is left is read as its readers would read it.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
