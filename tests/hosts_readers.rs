@@ -111,20 +111,26 @@ fn plain(path: &Path, size: usize) -> Vec<(String, Vec<IpAddr>)> {
             length => text.extend_from_slice(&buffer[..length]),
         }
     }
-    let text = String::from_utf8(text).unwrap();
+    let text = String::from_utf8_lossy(&text);
     let mut found: Vec<(String, Vec<IpAddr>)> = NAMES
         .iter()
         .map(|name| (name.to_string(), Vec::new()))
         .collect();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split_whitespace();
-        let address: IpAddr = words.next().unwrap().parse().unwrap();
-        for word in words {
-            let known = word.starts_with("master-") || NAMES.contains(&word) || word == "api";
-            assert!(known, "torn: {line:?}");
-            for (_, addresses) in found.iter_mut().filter(|(name, _)| name == word) {
-                addresses.push(address);
+        let address: Option<IpAddr> = words.next().and_then(|word| word.parse().ok());
+        let known =
+            |word: &str| word.starts_with("master-") || word == "api" || NAMES.contains(&word);
+        match address {
+            Some(address) if words.clone().all(known) => {
+                for word in words {
+                    for (_, addresses) in found.iter_mut().filter(|(name, _)| name == word) {
+                        addresses.push(address);
+                    }
+                }
             }
+            // Fails the check as a name without an address.
+            _ => found.push((format!("the torn line {line:?}"), Vec::new())),
         }
     }
     found

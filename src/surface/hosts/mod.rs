@@ -181,10 +181,14 @@ fn apply_in_place(
 
 fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &[Conflict]) -> Applied {
     let path = path.display();
-    let verb = if written { "written" } else { "unchanged" };
+    let done = if written {
+        format!("written {how}")
+    } else {
+        "unchanged".to_owned()
+    };
     Applied {
         outcome: outcome(written),
-        detail: format!("{lines} lines in {path}, {verb} {how}"),
+        detail: format!("{lines} lines in {path}, {done}"),
         notices: conflicts.iter().map(|c| format!("{path}: {c}")).collect(),
     }
 }
