@@ -4,7 +4,8 @@
 
 mod dns_support;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
@@ -410,6 +411,63 @@ fn check_reply(request: &[u8], reply: &[u8], transport: Transport) {
     assert_eq!(message.message_type, MessageType::Response);
     assert!(transport == Transport::Tcp || reply.len() <= 1232);
     assert!(message.edns.is_some() || transport == Transport::Tcp || reply.len() <= 512);
+}
+
+/// Names of one to three labels over a small alphabet, so that some lie above others.
+fn masters() -> impl Strategy<Value = BTreeMap<String, Vec<IpAddr>>> {
+    let label = "[ab]{1,2}";
+    let name = prop::collection::vec(label, 1..4).prop_map(|labels| labels.join("."));
+    let v4 = any::<[u8; 4]>().prop_map(IpAddr::from);
+    let v6 = any::<[u8; 16]>().prop_map(IpAddr::from);
+    prop::collection::btree_map(
+        name,
+        prop::collection::vec(prop_oneof![v4, v6], 0..4),
+        1..12,
+    )
+}
+
+proptest! {
+    /// Every name is there with exactly its addresses, everything above it exists, nothing else
+    /// does, and each address leads back.
+    #[test]
+    fn a_zone_holds_its_masters_and_what_is_above_them(masters in masters()) {
+        let texts: Vec<(&String, Vec<String>)> = masters
+            .iter()
+            .map(|(name, addresses)| (name, addresses.iter().map(ToString::to_string).collect()))
+            .collect();
+        let borrowed: Vec<(&str, Vec<&str>)> = texts
+            .iter()
+            .map(|(name, addresses)| (name.as_str(), addresses.iter().map(String::as_str).collect()))
+            .collect();
+        let listed: Vec<(&str, &[&str])> = borrowed.iter().map(|(n, a)| (*n, a.as_slice())).collect();
+        let zone = Zone::new(&view(&listed, &[]));
+        for (name, addresses) in &masters {
+            let absolute = format!("{name}.k8s.internal.");
+            let found: Vec<IpAddr> = [RecordType::A, RecordType::AAAA]
+                .into_iter()
+                .flat_map(|wanted| ask(&zone, &question(&absolute, wanted)).answers)
+                .map(|record| record.data.ip_addr().unwrap())
+                .collect();
+            let (mut want, v6): (Vec<IpAddr>, Vec<IpAddr>) =
+                addresses.iter().copied().partition(IpAddr::is_ipv4);
+            want.extend(v6);
+            prop_assert_eq!(found, want);
+            for address in addresses {
+                let reverse = Name::from(*address).to_ascii();
+                let back = ask(&zone, &question(&reverse, RecordType::PTR));
+                let want = format!("PTR {absolute}");
+                prop_assert!(shown(&back.answers).contains(&want));
+            }
+            for (dot, _) in absolute.match_indices('.').rev().skip(2) {
+                let above = &absolute[dot + 1..];
+                let reply = ask(&zone, &question(above, RecordType::TXT));
+                prop_assert_eq!(reply.response_code, ResponseCode::NoError, "{}", above);
+            }
+            let absent = format!("c.{absolute}");
+            let reply = ask(&zone, &question(&absent, RecordType::A));
+            prop_assert_eq!(reply.response_code, ResponseCode::NXDomain);
+        }
+    }
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dns_support::{cluster, crowd, loopback, moved};
 use stayput::query::{self, Wanted};
-use stayput::surface::dns::{Limits, Responder, Transport, Zone};
+use stayput::surface::dns::{Counters, Limits, Responder, Transport, Zone};
 
 /// Longer than anything here takes; only a failing test waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -263,6 +263,51 @@ fn sockets_that_stay_are_not_touched() {
     eventually("the removed address is free", || {
         TcpListener::bind(removed).is_ok()
     });
+    responder.shutdown();
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let server = loopback();
+    let responder = Responder::start_with(&[server], crowd(), patient()).unwrap();
+    let udp = udp_client(server);
+    let good = request(1, "api");
+    let mut status = good.clone();
+    status[2] |= 0x10;
+    let mut outside = good.clone();
+    outside[13] = b'x';
+    outside[18] = b'y';
+    let mut version = good.clone();
+    version[11] = 1;
+    version.extend([0, 0, 41, 4, 208, 0, 1, 0, 0, 0, 0]);
+    for message in [
+        &good,
+        &request(1, "nope"),
+        &outside,
+        &status,
+        &version,
+        &request(1, "crowd"),
+    ] {
+        udp.send(message).unwrap();
+        udp.recv(&mut [0; 1500]).unwrap();
+    }
+    udp.send(b"too short").unwrap();
+    udp.send(&good).unwrap();
+    udp.recv(&mut [0; 1500]).unwrap();
+    let mut stream = connect(server);
+    stream.write_all(&framed(&good)).unwrap();
+    read_reply(&mut stream);
+    let want = Counters {
+        udp: 8,
+        tcp: 1,
+        refused: 1,
+        no_such_name: 1,
+        faulty: 2,
+        truncated: 1,
+        unanswered: 1,
+        connections_refused: 0,
+    };
+    assert_eq!(responder.counters(), want);
     responder.shutdown();
 }
 

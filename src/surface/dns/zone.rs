@@ -104,8 +104,11 @@ impl Zone {
             zone.apex = key(&apex);
             zone.contact = absolute(&format!("hostmaster.{domain}")).unwrap_or(apex);
             zone.nodes.insert(zone.apex.clone(), Node::default());
-            for entry in view.entries() {
-                zone.add_host(domain, &entry);
+            let entries = view.entries();
+            // Each has a name and, mostly, a reverse name.
+            zone.nodes.reserve(2 * entries.len() + SERVICES.len());
+            for entry in &entries {
+                zone.add_host(domain, entry);
             }
             zone.add_reverse();
             for (service, port) in SERVICES {
