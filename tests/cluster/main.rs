@@ -1,0 +1,18 @@
+//! A cluster of three masters and two workers, each a network namespace with a root of its own in
+//! which a real `stayput run` works as on a node: its own `/etc/hosts`, `/run` and `/var/lib`, its
+//! own host name, its own `eth0`.
+//!
+//! On the masters run real etcd members whose certificates carry names only, and servers that say
+//! who they are; on the workers real HAProxys. Then machines change their addresses.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod apiserver;
+mod authority;
+mod etcd;
+mod lab;
+mod moves;
+mod namespace;
+mod node;
+#[path = "../support/mod.rs"]
+mod support;
