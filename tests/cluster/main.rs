@@ -14,5 +14,6 @@ mod lab;
 mod moves;
 mod namespace;
 mod node;
+#[expect(dead_code, reason = "the tests of the agent use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

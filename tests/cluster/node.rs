@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::namespace::Namespace;
-use crate::support::{Process, STAYPUT, Said, eventually, run, until};
+use crate::support::{Process, STAYPUT, Said, eventually, run};
 
 /// Enters a node's mounts and host name, then becomes the program. Each process has mounts of its
 /// own, so that nothing is left of them when it ends.
@@ -134,11 +134,7 @@ impl Node {
     pub(crate) fn start_agent(&mut self) {
         let mut command = self.command(STAYPUT);
         let agent = Process::start(command.arg("run"), &self.path("agent.log"));
-        let agent = self.agent.insert(agent);
-        until("the agent is ready", || {
-            agent.must_run();
-            agent.log().lines().any(|line| line.ends_with("ready"))
-        });
+        self.agent.insert(agent).ready();
     }
 
     /// Starts HAProxy on what the agent has written, and waits until the agent sees it.

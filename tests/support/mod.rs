@@ -137,6 +137,14 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Waits until an agent says that it is ready.
+    pub(crate) fn ready(&mut self) {
+        until("the agent is ready", || {
+            self.must_run();
+            self.log().lines().any(|line| line.ends_with("ready"))
+        });
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
         eventually("the process ends", || {
