@@ -38,7 +38,7 @@ pub(crate) fn possible() -> bool {
     )
 }
 
-/// Three masters and two workers with their agents, API servers and HAProxys.
+/// Three masters and two workers with their agents and API servers, and an HAProxy on each worker.
 pub(crate) struct Lab {
     _apiservers: Vec<Apiserver>,
     pub(crate) masters: Vec<Node>,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const STAYPUT: &str = env!("CARGO_BIN_EXE_stayput");
 
 /// How long anything may take before a test gives up on it. Nothing is measured by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something is looked at again.
 const PAUSE: Duration = Duration::from_millis(10);
