@@ -58,7 +58,7 @@ pub fn load(root: &Root) -> Loaded {
     match peek(root) {
         Loaded::Damaged { reason, .. } => Loaded::Damaged {
             reason,
-            set_aside: file::set_aside(root, Path::new(PATH), "damaged")
+            set_aside: file::set_aside(root, Path::new(PATH), ".damaged")
                 .ok()
                 .flatten(),
         },

@@ -1,0 +1,302 @@
+//! The other commands, and what machines read of them.
+
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::sandbox::{FOREIGN, Sandbox, crash};
+use crate::support::{Process, STAYPUT, here, run, until};
+
+fn keys(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[test]
+fn status_as_json_has_the_documented_keys() {
+    let sandbox = Sandbox::new("master-1");
+    let _agent = sandbox.agent();
+    let status = sandbox.status();
+    let top = [
+        "agent",
+        "configurationProblems",
+        "conflicts",
+        "domain",
+        "endpoint",
+        "generation",
+        "masters",
+        "node",
+        "servers",
+        "surfaces",
+        "version",
+    ];
+    assert_eq!(keys(&status), top);
+    assert_eq!(keys(&status["agent"]), ["pid", "since"]);
+    assert_eq!(
+        keys(&status["node"]),
+        ["kubernetesName", "name", "provisioned", "role"]
+    );
+    let master = [
+        "addresses",
+        "ageSeconds",
+        "changed",
+        "follows",
+        "name",
+        "origin",
+        "upstreamError",
+        "version",
+    ];
+    assert_eq!(keys(&status["masters"][0]), master);
+    let surface = [
+        "at",
+        "condition",
+        "detail",
+        "lastError",
+        "notices",
+        "surface",
+    ];
+    assert_eq!(keys(&status["surfaces"][0]), surface);
+    let names = status["surfaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["surface"].as_str().unwrap());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["state", "hosts", "dns", "haproxy", "pods"]
+    );
+    // The same keys where no agent runs.
+    drop(_agent);
+    let status = sandbox.status();
+    assert_eq!(keys(&status), top);
+    assert_eq!(status["surfaces"][1]["condition"], "unknown");
+    let text = sandbox.stayput(&["status"]).good();
+    assert!(text.contains("no agent runs on this node"), "{text}");
+}
+
+#[test]
+fn apply_does_it_once() {
+    let sandbox = Sandbox::worker();
+    let said = sandbox.stayput(&["apply"]).good();
+    assert!(said.contains("4 lines in /etc/hosts"), "{said}");
+    let first = sandbox.written();
+    let said = sandbox.stayput(&["apply"]).good();
+    let unchanged = |surface| {
+        said.lines()
+            .any(|l| l.starts_with(surface) && l.contains("unchanged"))
+    };
+    assert!(unchanged("state") && unchanged("hosts"), "{said}");
+    assert_eq!(sandbox.written(), first);
+}
+
+#[test]
+fn what_would_be_written_is_what_is_written() {
+    let sandbox = Sandbox::worker();
+    let hosts = sandbox.stayput(&["hosts", "show"]).good();
+    let haproxy = sandbox.stayput(&["haproxy", "show"]).good();
+    assert_eq!(sandbox.hosts(), FOREIGN, "nothing was written");
+    assert!(!sandbox.path("srv").exists() && !sandbox.path("var").exists());
+    let _agent = sandbox.agent();
+    assert_eq!(sandbox.hosts(), FOREIGN.to_owned() + &hosts);
+    assert_eq!(sandbox.read("srv/haproxy.cfg"), haproxy);
+}
+
+#[test]
+fn resolve_shows_what_each_surface_says() {
+    let sandbox = Sandbox::worker();
+    sandbox.write_cluster(&sandbox.cluster(
+        &crate::sandbox::MASTERS,
+        "aliases: {k8s.example.com: api, old-name: master-1}\n",
+    ));
+    let _agent = sandbox.agent();
+    for (name, address) in [
+        ("master-1", "127.77.0.11"),
+        ("master-1.prod.k8s.internal", "127.77.0.11"),
+        ("old-name", "127.77.0.11"),
+        ("k8s.example.com", "127.0.0.1"),
+        ("api", "127.0.0.1"),
+    ] {
+        let json = sandbox
+            .stayput(&["resolve", name, "--output", "json"])
+            .good();
+        let said: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(said["agrees"], true);
+        let row = &said["names"][0];
+        assert_eq!(said["names"].as_array().unwrap().len(), 1);
+        assert_eq!(row["book"][0], address, "{row}");
+        assert_eq!(row["hosts"]["addresses"][0], address, "{row}");
+        if name != "k8s.example.com" {
+            assert_eq!(row["dns"]["addresses"][0], address, "{row}");
+        }
+    }
+    let said = sandbox.stayput(&["resolve", "www.example.com"]).refused(65);
+    assert!(
+        said.contains("'www.example.com' is no name of this cluster; the names are"),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_says_that_the_responder_is_silent() {
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    sandbox.stayput(&["check"]).good();
+    crash(agent);
+    let said = sandbox.stayput(&["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.out
+            .contains("master-1.prod.k8s.internal: dns: 127.0.0.1:"),
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains("hosts says"), "{}", said.out);
+}
+
+#[test]
+fn check_says_that_haproxy_goes_elsewhere() {
+    if !here(false, &["haproxy"]) {
+        return;
+    }
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    let mut command = Command::new("/usr/sbin/haproxy");
+    command
+        .arg("-W")
+        .arg("-f")
+        .arg(sandbox.path("srv/haproxy.cfg"));
+    let _haproxy = Process::start(&mut command, &sandbox.path("haproxy.log"));
+    let socket = sandbox.path("run/stayput/haproxy.sock");
+    until("HAProxy answers", || UnixStream::connect(&socket).is_ok());
+    sandbox
+        .stayput(&["event", "master-2", "127.77.0.72"])
+        .good();
+    sandbox.stayput(&["check"]).good();
+    crash(agent);
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    let order = format!(
+        "set server masters/master-2 addr 127.77.0.99 port {}\n",
+        sandbox.api_port()
+    );
+    std::io::Write::write_all(&mut stream, order.as_bytes()).unwrap();
+    std::io::read_to_string(stream).unwrap();
+    let said = sandbox.stayput(&["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let want = "master-2.prod.k8s.internal: haproxy says 127.77.0.99, not 127.77.0.72";
+    assert!(said.out.contains(want), "{}", said.out);
+    // The next agent repairs it.
+    let _agent = sandbox.agent();
+    sandbox.stayput(&["check"]).good();
+}
+
+#[test]
+fn a_provisioned_master_goes_to_itself_only() {
+    let sandbox = Sandbox::new("master-1");
+    let _agent = sandbox.agent();
+    let local = format!("server master-1 127.0.0.1:{}", sandbox.api_port());
+    let servers = || {
+        let file = sandbox.read("srv/haproxy.cfg");
+        assert!(file.contains(&local), "{file}");
+        file.lines()
+            .filter(|line| line.trim_start().starts_with("server "))
+            .count()
+    };
+    assert_eq!(servers(), 3);
+    sandbox.stayput(&["provisioned"]).good();
+    assert_eq!(servers(), 1);
+    assert_eq!(sandbox.status()["node"]["provisioned"]["how"], "told");
+    let text = sandbox.stayput(&["status"]).good();
+    assert!(
+        text.contains("provisioned since ") && text.contains("(told)"),
+        "{text}"
+    );
+    sandbox.stayput(&["provisioned", "--undo"]).good();
+    assert_eq!(servers(), 3);
+    assert!(sandbox.status()["node"]["provisioned"].is_null());
+    // Told to a node that no agent runs on, it is remembered.
+    drop(_agent);
+    sandbox.stayput(&["provisioned"]).good();
+    let _agent = sandbox.agent();
+    assert_eq!(servers(), 1);
+}
+
+#[test]
+fn a_worker_is_never_provisioned() {
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    for _ in 0..2 {
+        let said = sandbox.stayput(&["provisioned"]).refused(65);
+        assert!(said.contains("this node (worker-1) is a worker"), "{said}");
+    }
+    drop(agent);
+    sandbox.stayput(&["provisioned"]).refused(65);
+}
+
+#[test]
+fn the_demo_shows_all_of_it() {
+    let said = run(Command::new(STAYPUT).args(["demo", "--once"])).good();
+    let (before, after) = said.split_once("── After").unwrap();
+    assert!(
+        before.contains("127.77.0.12 master-2.prod.k8s.internal master-2"),
+        "{said}"
+    );
+    for want in [
+        "127.77.0.22 master-2.prod.k8s.internal master-2",
+        "master-2.prod.k8s.internal  127.77.0.22",
+        "No certificate, no kubeconfig and no manifest was touched",
+    ] {
+        assert!(after.contains(want), "{want} is not in:\n{said}");
+    }
+    if std::path::Path::new("/usr/sbin/haproxy").exists() {
+        assert!(after.contains("  master-2 at 127.77.0.22"), "{said}");
+    } else {
+        assert!(said.contains("HAProxy is not on this machine"), "{said}");
+    }
+    assert!(!said.contains("DISAGREES"), "{said}");
+}
+
+#[test]
+fn completions_for_each_shell() {
+    for (shell, want) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef stayput"),
+        ("fish", "complete -c stayput"),
+    ] {
+        let script = run(Command::new(STAYPUT).args(["completions", shell])).good();
+        assert!(
+            script.contains(want) && script.contains("provisioned"),
+            "{shell}:\n{script}"
+        );
+    }
+    run(Command::new(STAYPUT).args(["completions", "tcsh"])).refused(2);
+}
+
+#[test]
+fn help_says_what_each_command_does() {
+    for (command, want) in [
+        ("", "Exit codes: 0 all is well"),
+        ("run", "Run the agent in the foreground"),
+        ("event", "Tell that a master has moved"),
+        ("apply", "Do the agent's work once"),
+        ("status", "Show the book with origin and age"),
+        ("check", "show where they disagree"),
+        ("resolve", "Show what each surface says for a name"),
+        ("hosts", "Show the block that belongs into the hosts file"),
+        ("haproxy", "Show the configuration that belongs to HAProxy"),
+        ("provisioned", "its HAProxy points to itself only"),
+        ("demo", "Show all of it in a scratch folder, without root"),
+        ("completions", "Print a completion script"),
+    ] {
+        let arguments: Vec<&str> = [command, "--help"]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect();
+        let help = run(Command::new(STAYPUT).args(arguments).env("COLUMNS", "200")).good();
+        assert!(help.contains(want), "{command}:\n{help}");
+    }
+}

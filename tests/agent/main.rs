@@ -1,0 +1,15 @@
+//! A real agent and the commands, in a sandbox: a folder that stands for a node's root, free ports
+//! on loopback, pretend masters at 127.77.0.x. No test needs root but those that say so.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod commands;
+mod control;
+mod events;
+mod files;
+mod hosts;
+mod lifecycle;
+mod sandbox;
+mod state;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,19 @@
+//! A cluster of three masters and two workers, each a network namespace with a root of its own in
+//! which a real `stayput run` works as on a node: its own `/etc/hosts`, `/run` and `/var/lib`, its
+//! own host name, its own `eth0`.
+//!
+//! On the masters run real etcd members whose certificates carry names only, and servers that say
+//! who they are; on each worker a real HAProxy. Then machines change their addresses.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod apiserver;
+mod authority;
+mod etcd;
+mod lab;
+mod moves;
+mod namespace;
+mod node;
+#[expect(dead_code, reason = "the tests of the agent use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
