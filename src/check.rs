@@ -69,7 +69,7 @@ pub async fn ask(root: &Root, writer: &Writer, view: &View, only: Option<&Name>)
             let said = Answers {
                 dns: ask_dns(view, name).await,
                 hosts: ask_hosts(&reading, name),
-                haproxy: ask_haproxy(&observation, name),
+                haproxy: ask_haproxy(view, &observation, name),
                 system: ask_system(root, name).await,
             };
             rows.push(judge(name.clone(), entry.addresses.clone(), said));
@@ -169,14 +169,25 @@ async fn ask_system(root: &Root, name: &Name) -> Said {
 }
 
 /// What HAProxy's server of that master points to, and what it should.
-fn ask_haproxy(observation: &Result<Observation, String>, name: &Name) -> (Said, Vec<IpAddr>) {
+/// That it does not run at all is said once, of the endpoint, which does not work then.
+fn ask_haproxy(
+    view: &View,
+    observation: &Result<Observation, String>,
+    name: &Name,
+) -> (Said, Vec<IpAddr>) {
+    let is_endpoint = *name == view.cluster.endpoint.name;
     let observation = match observation {
         Ok(observation) => observation,
         Err(error) => return (Said::Error(error.clone()), Vec::new()),
     };
     if observation.running.is_none() {
-        let why = observation.notices.join("; ");
-        return (Said::NotAsked(format!("not running: {why}")), Vec::new());
+        let installed = view.cluster.haproxy.binary.exists();
+        let said = match (is_endpoint, installed) {
+            (true, true) => Said::Error(observation.notices.join("; ")),
+            (true, false) => Said::NotAsked("HAProxy is not on this machine".into()),
+            (false, _) => Said::NotAsked("not running".into()),
+        };
+        return (said, Vec::new());
     }
     let Some(server) = observation.servers.iter().find(|s| s.name == *name) else {
         return (Said::NotAsked("no server of that name".into()), Vec::new());

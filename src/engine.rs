@@ -39,8 +39,8 @@ use crate::writer::Writer;
 const SAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long files may take before they are reported as failed and the next event is taken.
 const FILE_PATIENCE: Duration = Duration::from_secs(5);
-/// The same for HAProxy, which may have to be reloaded.
-const HAPROXY_PATIENCE: Duration = Duration::from_secs(30);
+/// The same for HAProxy, which may have to be reloaded; shorter than the service's watchdog.
+const HAPROXY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Every surface, in the order of reports.
 pub const ALL: [Surface; 4] = [
