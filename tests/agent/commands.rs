@@ -20,7 +20,7 @@ fn keys(value: &Value) -> Vec<&str> {
 #[test]
 fn status_as_json_has_the_documented_keys() {
     let sandbox = Sandbox::new("master-1");
-    let _agent = sandbox.agent();
+    let agent = sandbox.agent();
     let status = sandbox.status();
     let top = [
         "agent",
@@ -71,7 +71,7 @@ fn status_as_json_has_the_documented_keys() {
         ["state", "hosts", "dns", "haproxy", "pods"]
     );
     // The same keys where no agent runs.
-    drop(_agent);
+    drop(agent);
     let status = sandbox.status();
     assert_eq!(keys(&status), top);
     assert_eq!(status["surfaces"][1]["condition"], "unknown");
@@ -197,7 +197,7 @@ fn check_says_that_haproxy_goes_elsewhere() {
 #[test]
 fn a_provisioned_master_goes_to_itself_only() {
     let sandbox = Sandbox::new("master-1");
-    let _agent = sandbox.agent();
+    let agent = sandbox.agent();
     let local = format!("server master-1 127.0.0.1:{}", sandbox.api_port());
     let servers = || {
         let file = sandbox.read("srv/haproxy.cfg");
@@ -219,7 +219,7 @@ fn a_provisioned_master_goes_to_itself_only() {
     assert_eq!(servers(), 3);
     assert!(sandbox.status()["node"]["provisioned"].is_null());
     // Told to a node that no agent runs on, it is remembered.
-    drop(_agent);
+    drop(agent);
     sandbox.stayput(&["provisioned"]).good();
     let _agent = sandbox.agent();
     assert_eq!(servers(), 1);

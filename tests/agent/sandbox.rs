@@ -142,7 +142,7 @@ impl Sandbox {
         self.status()["masters"][number - 1]["addresses"].clone()
     }
 
-    /// What the responder says for a master, by dig's leave or else by our own command.
+    /// What the responder says for a name when it is asked over DNS.
     pub(crate) fn dns(&self, name: &str) -> String {
         let json = self.stayput(&["resolve", name, "--output", "json"]);
         let said: Value = serde_json::from_str(&json.out).unwrap_or_else(|_| panic!("{json:?}"));
