@@ -378,11 +378,9 @@ impl Engine {
         {
             // First: it takes microseconds and waits for nothing.
             let view = &view;
-            work.push(Box::pin(timed(
-                Surface::Dns,
-                FILE_PATIENCE,
-                async move { publish(dns, view) },
-            )));
+            work.push(Box::pin(timed(Surface::Dns, FILE_PATIENCE, async move {
+                publish(dns, view)
+            })));
         }
         if which.contains(&Surface::Hosts) {
             let (root, view) = (self.root.clone(), view.clone());

@@ -56,7 +56,9 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 /// A table; all columns but the first hold numbers.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(head.to_vec());
+    table
+        .load_style(presets::ASCII_MARKDOWN)
+        .set_header(head.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -21,7 +21,10 @@ impl<'n> Haproxy<'n> {
         let program = find("haproxy").ok_or("install haproxy: this benchmark needs it")?;
         node.run(&["apply"])?;
         let mut command = Command::new(program);
-        command.arg("-W").arg("-f").arg(node.path("var/lib/stayput/haproxy.cfg"));
+        command
+            .arg("-W")
+            .arg("-f")
+            .arg(node.path("var/lib/stayput/haproxy.cfg"));
         let process = Running::start(command, &node.path("haproxy.log"))?;
         let mut haproxy = Self { process, node };
         eventually("HAProxy answers", || {
@@ -32,11 +35,21 @@ impl<'n> Haproxy<'n> {
     }
 
     /// Waits until the process that answers has this address for a server.
-    pub(crate) fn until(&self, server: &str, address: Ipv4Addr) -> Result {
+    pub(crate) fn until(&mut self, server: &str, address: Ipv4Addr) -> Result {
         eventually("HAProxy says the new address", || {
+            self.process.must_run()?;
             // For a moment during a reload nobody may answer.
             let found = self.address(server).ok();
             Ok((found == Some(address)).then_some(()))
+        })
+    }
+
+    /// Waits until the worker from before a reload has ended. Only then does HAProxy's master
+    /// process take the next signal; an earlier one may be lost.
+    pub(crate) fn settle(&mut self) -> Result {
+        eventually("HAProxy has one worker", || {
+            self.process.must_run()?;
+            Ok((self.process.family().len() == 2).then_some(()))
         })
     }
 

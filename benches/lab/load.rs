@@ -33,11 +33,7 @@ pub(crate) fn ask(server: SocketAddr, questions: &Path, times: usize) -> Result<
         Some(completed) if codes.starts_with("NOERROR") && codes.contains("(100.00%)") => {
             Ok(completed)
         }
-        _ => Err(format!(
-            "dnsperf: {text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-        .into()),
+        _ => Err(format!("dnsperf: {text}{}", String::from_utf8_lossy(&output.stderr)).into()),
     }
 }
 

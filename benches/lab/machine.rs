@@ -16,7 +16,10 @@ pub(crate) fn describe(programs: &[(&str, &str)]) {
         .map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     println!("machine: {model}, {processors} processors");
-    println!("kernel: Linux {}", read("/proc/sys/kernel/osrelease").trim());
+    println!(
+        "kernel: Linux {}",
+        read("/proc/sys/kernel/osrelease").trim()
+    );
     println!("files on: {}", filesystem());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = stayput::clock::rfc3339(now.unwrap_or_default().as_secs());
@@ -56,7 +59,12 @@ fn version(program: &str, flag: &str) -> String {
 /// The type of the filesystem that the benchmark writes to, by findmnt(8).
 fn filesystem() -> String {
     let output = Command::new("findmnt")
-        .args(["--noheadings", "--output", "FSTYPE,SOURCE,OPTIONS", "--target"])
+        .args([
+            "--noheadings",
+            "--output",
+            "FSTYPE,SOURCE,OPTIONS",
+            "--target",
+        ])
         .arg(env!("CARGO_TARGET_TMPDIR"))
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

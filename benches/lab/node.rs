@@ -32,7 +32,11 @@ impl Node {
         };
         let (endpoint, stats) = (free_port()?, free_port()?);
         let (api, dns) = (node.api_port, node.dns);
-        let binary = if haproxy { "/usr/sbin/haproxy" } else { "/nowhere/haproxy" };
+        let binary = if haproxy {
+            "/usr/sbin/haproxy"
+        } else {
+            "/nowhere/haproxy"
+        };
         let mut text = format!(
             r#"domain: {DOMAIN}
 endpoint: {{name: api, port: {endpoint}}}
@@ -114,7 +118,11 @@ masters:
             return Ok(text);
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
-        Err(format!("stayput {arguments:?}: {}\n{text}{complaint}", output.status).into())
+        Err(format!(
+            "stayput {arguments:?}: {}\n{text}{complaint}",
+            output.status
+        )
+        .into())
     }
 }
 

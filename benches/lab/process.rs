@@ -66,10 +66,28 @@ impl Running {
     /// Processor time of the process and its descendants so far, in user and kernel mode.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
         let mut ticks = 0;
-        for pid in family(self.pid())? {
+        for pid in self.family() {
             ticks += ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?;
         }
         Ok(TICK * ticks)
+    }
+
+    /// The process and its descendants.
+    pub(crate) fn family(&self) -> Vec<u32> {
+        let mut all = vec![self.pid()];
+        let mut next = 0;
+        while let Some(pid) = all.get(next) {
+            // One that has just ended has neither tasks nor children.
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let children = fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                let children = children.split_whitespace();
+                all.extend(children.filter_map(|child| child.parse::<u32>().ok()));
+            }
+            next += 1;
+        }
+        all
     }
 
     /// Memory of the process itself.
@@ -139,20 +157,6 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     folders
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
-}
-
-/// A process and its descendants.
-fn family(pid: u32) -> Result<Vec<u32>> {
-    let mut all = vec![pid];
-    let mut next = 0;
-    while let Some(pid) = all.get(next) {
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let children = fs::read_to_string(task?.path().join("children"))?;
-            all.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
-        }
-        next += 1;
-    }
-    Ok(all)
 }
 
 /// utime and stime of a line of /proc/PID/stat (proc(5)): fields 14 and 15, counted from behind the

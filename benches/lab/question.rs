@@ -91,7 +91,24 @@ fn is_silence(error: &io::Error) -> bool {
 pub(crate) fn answer_blindly(listen: SocketAddr) -> Result {
     let socket = UdpSocket::bind(listen)?;
     let mut message = [0; 512];
-    let answer = [0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 127, 64, 0, 1];
+    let answer = [
+        0xc0,
+        HEADER as u8,
+        0,
+        1,
+        0,
+        1,
+        0,
+        0,
+        0,
+        5,
+        0,
+        4,
+        127,
+        64,
+        0,
+        1,
+    ];
     loop {
         let (length, source) = socket.recv_from(&mut message)?;
         let end = length + answer.len();

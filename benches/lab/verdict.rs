@@ -20,7 +20,10 @@ impl Verdict {
 
 /// Says whether an aim is reached; nothing fails if not.
 pub(crate) fn aim(what: &str, reached: bool) {
-    println!("aim: {what}: {}", if reached { "reached" } else { "not reached" });
+    println!(
+        "aim: {what}: {}",
+        if reached { "reached" } else { "not reached" }
+    );
 }
 
 /// The exit code of a benchmark.
