@@ -318,9 +318,15 @@ fn a_flood_leaves_the_other_transport_its_turn() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let flood = std::thread::spawn(move || {
         let udp = udp_client(server);
-        let message = request(1, "master-1");
+        let question = request(1, "master-1");
+        // Needs no reply, but work all the same.
+        let mut response = question.clone();
+        response[2] |= 0x80;
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            let _ = udp.send(&message);
+            let _ = udp.send(&question);
+            for _ in 0..64 {
+                let _ = udp.send(&response);
+            }
         }
     });
     for id in 0..20u16 {

@@ -3,15 +3,16 @@
 //!
 //! From the inside out:
 //!
-//! - [`zone`]: an immutable value, built from a [`View`](crate::view::View) and swapped whole.
-//! - [`lookup`], [`answer`]: pure functions from a question to records, from bytes to bytes.
-//! - [`short`]: the same bytes for the common question, encoded before.
-//! - [`udp`], [`tcp`], [`listener`]: sockets, each bound, retried and served by itself.
+//! - `zone`: an immutable value, built from a [`View`](crate::view::View) and swapped whole.
+//! - `lookup`, `answer`: pure functions from a question to records, from bytes to bytes.
+//! - `short`: the same bytes for the common question, encoded before.
+//! - `udp`, `tcp`, `listener`: sockets, each bound, retried and served by itself.
 //! - [`Responder`]: a thread with a runtime of its own, so that nothing else the agent does delays
 //!   an answer.
 //!
-//! hickory's own server loop is not used: it starts a task for each datagram without a limit, has
-//! none for TCP connections, and aborts requests in work when it shuts down.
+//! hickory reads requests and encodes replies. Its server loop is not used: it starts a task for
+//! each datagram without a limit, has none for TCP connections, and aborts requests in work when it
+//! shuts down.
 
 mod answer;
 mod listener;
