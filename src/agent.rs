@@ -3,24 +3,28 @@
 //! Everything that can change the book arrives here, one thing after the other. File work happens on
 //! the writing thread and DNS on a thread of its own, so this task is free while they work.
 
+mod files;
+mod hearing;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use files::{follow, load, watch};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::book::{Event, Origin};
-use crate::config::node::{APISERVER_MANIFEST, NodeSettings};
-use crate::config::{self, Cluster, Node};
+use crate::book::Event;
+use crate::config;
+use crate::config::node::NodeSettings;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
-use crate::engine::{ALL, EVERYTHING, Engine};
+use crate::engine::{EVERYTHING, Engine};
 use crate::lock;
 use crate::name::Name;
 use crate::own;
@@ -30,9 +34,8 @@ use crate::request;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
-use crate::source::upstream::{Look, Observation, Resolver, Upstream};
+use crate::source::upstream::Upstream;
 use crate::source::watch::Watch;
-use crate::surface::haproxy::authority;
 use crate::writer::Writer;
 
 /// How often surfaces are verified without a reason, and HAProxy's servers looked at.
@@ -271,149 +274,6 @@ impl Agent {
         report.map_err(|rejection| OrderError::Refused(rejection.into()))
     }
 
-    async fn own_address(&mut self, snapshot: Result<Snapshot, netlink::Error>) {
-        match snapshot {
-            Ok(snapshot) => {
-                if let Some(event) = own::event(&self.engine.view(), &snapshot) {
-                    self.hear(&event).await;
-                }
-            }
-            Err(error) => warn!("cannot watch this node's interfaces: {error}"),
-        }
-    }
-
-    async fn followed(&mut self, observation: Observation) {
-        let Observation { master, look, .. } = observation;
-        let Look {
-            result, notices, ..
-        } = look;
-        for notice in notices {
-            debug!(%master, "{notice}");
-        }
-        match result {
-            Ok(addresses) => {
-                self.upstream_errors.remove(&master);
-                self.hear(&Event::Observed {
-                    origin: Origin::Upstream,
-                    name: master,
-                    addresses,
-                })
-                .await;
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if self.upstream_errors.get(&master) != Some(&text) {
-                    warn!(%master, "{text}; its last known addresses stay");
-                }
-                self.upstream_errors.insert(master, text);
-            }
-        }
-    }
-
-    /// Takes what a source says to the surfaces, if it is news.
-    async fn hear(&mut self, event: &Event) {
-        if self.engine.knows(event) {
-            return;
-        }
-        if let Err(error) = self.engine.handle(event).await {
-            warn!("{error}");
-        }
-    }
-
-    async fn file_changed(&mut self, path: &Path) {
-        if path == self.settings.config || path == self.settings.node_config {
-            // What is wrong is logged and shown by status.
-            let _ = self.reload().await;
-        } else if path == Path::new(authority::PATH) {
-            self.engine.repair(&[Surface::Haproxy]).await;
-        } else if path == Path::new(APISERVER_MANIFEST) {
-            self.engine.observe().await;
-        } else {
-            self.defend_hosts().await;
-        }
-    }
-
-    /// Repairs the hosts file after a foreign change, unless it is being fought over.
-    async fn defend_hosts(&mut self) {
-        let now = Instant::now();
-        if !self
-            .engine
-            .health_of(Surface::Hosts)
-            .contest
-            .may_repair(now)
-        {
-            return;
-        }
-        let report = self.engine.repair(&[Surface::Hosts]).await;
-        let repaired = |s: &crate::report::SurfaceReport| {
-            s.surface == Surface::Hosts && s.result == Outcome::Updated
-        };
-        if !report.surfaces.iter().any(repaired) {
-            return;
-        }
-        let contest = &mut self.engine.health_of(Surface::Hosts).contest;
-        contest.repaired(now);
-        if contest.contested_until(now).is_some() {
-            error!(
-                "the hosts file is contested: another program rewrites it again and again; stepping back for a minute"
-            );
-        } else {
-            info!("the hosts file was changed by somebody else and is repaired");
-        }
-    }
-
-    async fn verify(&mut self) {
-        self.defend_hosts().await;
-        let mut which = vec![Surface::Haproxy, Surface::Pods];
-        if self.engine.dns_is_troubled() {
-            which.push(Surface::Dns);
-        }
-        let now = Instant::now();
-        which.retain(|surface| {
-            self.engine
-                .health_of(*surface)
-                .retry_at()
-                .is_none_or(|at| at <= now)
-        });
-        self.engine.repair(&which).await;
-    }
-
-    /// Reads the files again. A bad one leaves the old in force, loudly.
-    async fn reload(&mut self) -> Result<Report, String> {
-        match load(&self.settings) {
-            Ok((cluster, node)) => {
-                self.problems.clear();
-                let before = self.engine.view();
-                if *before.cluster == cluster && *before.node == node {
-                    return Ok(self.engine.repair(&ALL).await);
-                }
-                let report = self.engine.reconfigure(cluster, node).await;
-                let report = report.map_err(|rejection| rejection.to_string())?;
-                let view = self.engine.view();
-                info!(
-                    generation = view.book.generation,
-                    "a new cluster file is in force"
-                );
-                self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
-                self.upstream = follow(&self.engine);
-                self.upstream_errors.clear();
-                match watch(&self.settings, &self.engine).await {
-                    Ok(files) => self.files = files,
-                    Err(error) => error!("the files of before are watched on: {error}"),
-                }
-                Ok(report)
-            }
-            Err(error) => {
-                let text = error.to_string();
-                self.problems = text.lines().map(str::to_owned).collect();
-                for problem in &self.problems {
-                    error!("the old cluster file stays in force: {problem}");
-                }
-                Err(text)
-            }
-        }
-    }
-
     fn publish(&self) {
         let status = picture::of(&picture::Input {
             view: &self.engine.view(),
@@ -424,44 +284,6 @@ impl Agent {
         });
         self.status.store(Arc::new(status));
     }
-}
-
-fn load(settings: &Settings) -> Result<(Cluster, Node), config::Error> {
-    let Settings {
-        root,
-        config,
-        node_config,
-        flags,
-    } = settings;
-    config::load(root, config, node_config, flags)
-}
-
-/// The files whose change means work.
-fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
-    vec![
-        settings.config.clone(),
-        settings.node_config.clone(),
-        cluster.hosts.path.clone(),
-        PathBuf::from(authority::PATH),
-        PathBuf::from(APISERVER_MANIFEST),
-    ]
-}
-
-async fn watch(settings: &Settings, engine: &Engine) -> Result<Watch, Error> {
-    let paths = watched(settings, &engine.view().cluster);
-    Ok(Watch::start(engine.writer(), &settings.root, paths).await?)
-}
-
-/// Starts to follow the upstream names of the cluster file.
-fn follow(engine: &Engine) -> Upstream {
-    let view = engine.view();
-    let (root, writer) = (engine.root().clone(), engine.writer().clone());
-    let resolver = Resolver::new(writer, root, &view.cluster, engine.loopback());
-    let said = view.book.said.get(&Origin::Upstream);
-    Upstream::start(&resolver, &view.cluster, |master| {
-        let addresses = said.and_then(|said| said.get(master));
-        addresses.cloned().unwrap_or_default()
-    })
 }
 
 async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, netlink::Error> {

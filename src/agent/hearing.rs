@@ -1,0 +1,124 @@
+//! What the agent hears without being told: its own interface, upstream names, changed files, time.
+
+use std::path::Path;
+use std::time::Instant;
+
+use tracing::{debug, error, info, warn};
+
+use super::Agent;
+use crate::book::{Event, Origin};
+use crate::config::node::APISERVER_MANIFEST;
+use crate::own;
+use crate::report::{Result as Outcome, Surface, SurfaceReport};
+use crate::source::interface::Snapshot;
+use crate::source::netlink;
+use crate::source::upstream::{Look, Observation};
+use crate::surface::haproxy::authority;
+
+impl Agent {
+    pub(super) async fn own_address(&mut self, snapshot: Result<Snapshot, netlink::Error>) {
+        match snapshot {
+            Ok(snapshot) => {
+                if let Some(event) = own::event(&self.engine.view(), &snapshot) {
+                    self.hear(&event).await;
+                }
+            }
+            Err(error) => warn!("cannot watch this node's interfaces: {error}"),
+        }
+    }
+
+    pub(super) async fn followed(&mut self, observation: Observation) {
+        let Observation { master, look, .. } = observation;
+        let Look {
+            result, notices, ..
+        } = look;
+        for notice in notices {
+            debug!(%master, "{notice}");
+        }
+        match result {
+            Ok(addresses) => {
+                self.upstream_errors.remove(&master);
+                self.hear(&Event::Observed {
+                    origin: Origin::Upstream,
+                    name: master,
+                    addresses,
+                })
+                .await;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.upstream_errors.get(&master) != Some(&text) {
+                    warn!(%master, "{text}; its last known addresses stay");
+                }
+                self.upstream_errors.insert(master, text);
+            }
+        }
+    }
+
+    /// Takes what a source says to the surfaces, if it is news.
+    async fn hear(&mut self, event: &Event) {
+        if self.engine.knows(event) {
+            return;
+        }
+        if let Err(error) = self.engine.handle(event).await {
+            warn!("{error}");
+        }
+    }
+
+    pub(super) async fn file_changed(&mut self, path: &Path) {
+        if path == self.settings.config || path == self.settings.node_config {
+            // What is wrong is logged and shown by status.
+            let _ = self.reload().await;
+        } else if path == Path::new(authority::PATH) {
+            self.engine.repair(&[Surface::Haproxy]).await;
+        } else if path == Path::new(APISERVER_MANIFEST) {
+            self.engine.observe().await;
+        } else {
+            self.defend_hosts().await;
+        }
+    }
+
+    /// Repairs the hosts file after a foreign change, unless it is being fought over.
+    async fn defend_hosts(&mut self) {
+        let now = Instant::now();
+        if !self
+            .engine
+            .health_of(Surface::Hosts)
+            .contest
+            .may_repair(now)
+        {
+            return;
+        }
+        let report = self.engine.repair(&[Surface::Hosts]).await;
+        let repaired =
+            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == Outcome::Updated;
+        if !report.surfaces.iter().any(repaired) {
+            return;
+        }
+        let contest = &mut self.engine.health_of(Surface::Hosts).contest;
+        contest.repaired(now);
+        if contest.contested_until(now).is_some() {
+            error!(
+                "the hosts file is contested: another program rewrites it again and again; stepping back for a minute"
+            );
+        } else {
+            info!("the hosts file was changed by somebody else and is repaired");
+        }
+    }
+
+    pub(super) async fn verify(&mut self) {
+        self.defend_hosts().await;
+        let mut which = vec![Surface::Haproxy, Surface::Pods];
+        if self.engine.dns_is_troubled() {
+            which.push(Surface::Dns);
+        }
+        let now = Instant::now();
+        which.retain(|surface| {
+            self.engine
+                .health_of(*surface)
+                .retry_at()
+                .is_none_or(|at| at <= now)
+        });
+        self.engine.repair(&which).await;
+    }
+}
