@@ -69,6 +69,10 @@ impl Sandbox {
         self.ports[1]
     }
 
+    pub(crate) fn dns_port(&self) -> u16 {
+        self.ports[3]
+    }
+
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }

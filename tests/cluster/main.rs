@@ -14,6 +14,7 @@ mod lab;
 mod moves;
 mod namespace;
 mod node;
+mod provisioned;
 #[expect(dead_code, reason = "the tests of the agent use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
