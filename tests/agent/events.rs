@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::sandbox::{FOREIGN, MASTERS, Sandbox, surface};
-use crate::support::until;
+use crate::support::{here, until};
 
 #[test]
 fn a_master_moves() {
@@ -158,8 +158,12 @@ fn a_look_at_a_workers_interface_moves_nobody() {
 
 #[test]
 fn two_masters_swap_and_a_shared_address_is_a_conflict_meanwhile() {
+    if !here(false, &["haproxy"]) {
+        return;
+    }
     let sandbox = Sandbox::worker();
     let _agent = sandbox.agent();
+    let _haproxy = sandbox.haproxy();
     sandbox.stayput(&["event", "master-1", MASTERS[1]]).good();
     let status = sandbox.status();
     let conflict = status["conflicts"][0].to_string();

@@ -1,10 +1,9 @@
 //! What the agent does about HAProxy. How HAProxy itself takes it: the tests of the surface.
 
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 
 use crate::sandbox::{Sandbox, crash};
-use crate::support::{Process, here, until};
+use crate::support::{here, until};
 
 #[test]
 fn check_says_that_haproxy_goes_elsewhere() {
@@ -13,20 +12,13 @@ fn check_says_that_haproxy_goes_elsewhere() {
     }
     let sandbox = Sandbox::worker();
     let agent = sandbox.agent();
-    let mut command = Command::new("/usr/sbin/haproxy");
-    command
-        .arg("-W")
-        .arg("-f")
-        .arg(sandbox.path("srv/haproxy.cfg"));
-    let _haproxy = Process::start(&mut command, &sandbox.path("haproxy.log"));
-    let socket = sandbox.path("run/stayput/haproxy.sock");
-    until("HAProxy answers", || UnixStream::connect(&socket).is_ok());
+    let _haproxy = sandbox.haproxy();
     sandbox
         .stayput(&["event", "master-2", "127.77.0.72"])
         .good();
     sandbox.stayput(&["check"]).good();
     crash(agent);
-    let mut stream = UnixStream::connect(&socket).unwrap();
+    let mut stream = UnixStream::connect(sandbox.path("run/stayput/haproxy.sock")).unwrap();
     let order = format!(
         "set server masters/master-2 addr 127.77.0.99 port {}\n",
         sandbox.api_port()

@@ -36,7 +36,7 @@ pub(crate) fn possible() -> bool {
     )
 }
 
-/// Three masters and two workers with their agents and API servers, and an HAProxy on each worker.
+/// Three masters and two workers with an agent and a HAProxy each, and API servers on the masters.
 pub(crate) struct Lab {
     _apiservers: Vec<Apiserver>,
     pub(crate) masters: Vec<Node>,
@@ -66,9 +66,10 @@ impl Lab {
         let apiservers = apiservers.collect();
         for node in masters.iter_mut().chain(&mut workers) {
             node.start_agent();
+            node.start_haproxy();
         }
-        for worker in &mut workers {
-            worker.start_haproxy();
+        for node in masters.iter().chain(&workers) {
+            node.sees_masters_up();
         }
         let lab = Self {
             _apiservers: apiservers,

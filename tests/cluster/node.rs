@@ -139,7 +139,7 @@ impl Node {
         self.agent.insert(agent).ready();
     }
 
-    /// Starts HAProxy on what the agent has written, and waits until the agent sees all masters up.
+    /// Starts HAProxy on what the agent has written.
     pub(crate) fn start_haproxy(&mut self) {
         let mut command = self.command("/usr/sbin/haproxy");
         command.args([
@@ -150,6 +150,10 @@ impl Node {
             "/var/lib/stayput/haproxy.cfg",
         ]);
         self.haproxy = Some(Process::start(&mut command, &self.path("haproxy.log")));
+    }
+
+    /// Waits until the agent sees all masters up.
+    pub(crate) fn sees_masters_up(&self) {
         eventually("the agent sees three servers up", || {
             let status = self.status();
             let servers = status["servers"].as_array().unwrap();

@@ -11,8 +11,7 @@ fn a_master_whose_own_api_server_is_ready_goes_to_itself_only() {
         return;
     }
     let mut lab = Lab::start();
-    let master = &mut lab.masters[0];
-    master.start_haproxy();
+    let master = &lab.masters[0];
     // Before it is complete it uses all masters, itself over loopback.
     master.reaches(&[
         ("master-1", "127.0.0.1"),
