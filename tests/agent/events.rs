@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::sandbox::{MASTERS, Sandbox};
+use crate::sandbox::{FOREIGN, MASTERS, Sandbox, surface};
+use crate::support::{here, until};
 
 #[test]
 fn a_master_moves() {
@@ -157,8 +158,12 @@ fn a_look_at_a_workers_interface_moves_nobody() {
 
 #[test]
 fn two_masters_swap_and_a_shared_address_is_a_conflict_meanwhile() {
+    if !here(false, &["haproxy"]) {
+        return;
+    }
     let sandbox = Sandbox::worker();
     let _agent = sandbox.agent();
+    let _haproxy = sandbox.haproxy();
     sandbox.stayput(&["event", "master-1", MASTERS[1]]).good();
     let status = sandbox.status();
     let conflict = status["conflicts"][0].to_string();
@@ -169,4 +174,36 @@ fn two_masters_swap_and_a_shared_address_is_a_conflict_meanwhile() {
     sandbox.stayput(&["event", "master-2", MASTERS[0]]).good();
     assert_eq!(sandbox.status()["conflicts"], serde_json::json!([]));
     sandbox.stayput(&["check"]).good();
+}
+
+#[test]
+fn a_surface_that_fails_does_not_hold_the_others() {
+    let sandbox = Sandbox::worker();
+    let mut agent = sandbox.agent();
+    std::fs::remove_file(sandbox.path("etc/hosts")).unwrap();
+    // The agent repairs it, so that it may be there again at any moment.
+    until("the hosts file is a folder", || {
+        let _ = std::fs::remove_file(sandbox.path("etc/hosts"));
+        std::fs::create_dir(sandbox.path("etc/hosts")).is_ok()
+    });
+    let said = sandbox.stayput(&["event", "master-1", "127.77.0.31"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let line = |name| said.out.lines().find(|l| l.starts_with(name)).unwrap();
+    assert!(line("hosts").contains("failed"), "{}", said.out);
+    assert!(line("hosts").contains("/etc/hosts"), "{}", said.out);
+    assert!(line("dns").contains("updated"), "{}", said.out);
+    assert!(sandbox.dns("master-1").contains("127.77.0.31"));
+    assert!(sandbox.read("srv/haproxy.cfg").contains("127.77.0.31:"));
+    let status = sandbox.status();
+    assert_eq!(surface(&status, "hosts")["condition"], "failed");
+
+    std::fs::remove_dir(sandbox.path("etc/hosts")).unwrap();
+    sandbox.write("etc/hosts", FOREIGN);
+    until("the hosts file follows", || {
+        sandbox.hosts().contains("127.77.0.31 master-1.")
+    });
+    sandbox.shows("it is well", |status| {
+        surface(status, "hosts")["condition"] == "ok"
+    });
+    agent.must_run();
 }

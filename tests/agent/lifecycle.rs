@@ -1,11 +1,12 @@
 //! The agent starts, tells systemd, and ends.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
 
-use crate::sandbox::{Sandbox, crash};
-use crate::support::{PATIENCE, eventually};
+use crate::sandbox::{Sandbox, crash, surface};
+use crate::support::{PATIENCE, eventually, until};
 
 /// What systemd listens on.
 struct Notifications(UnixDatagram);
@@ -173,4 +174,34 @@ fn it_starts_while_nobody_knows_a_followed_name() {
         }
     });
     assert!(sandbox.dns("master-4").contains("127.77.0.14"));
+}
+
+#[test]
+fn a_port_that_somebody_else_holds_is_taken_when_it_is_free() {
+    let sandbox = Sandbox::worker();
+    let port = sandbox.dns_port();
+    let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut agent = sandbox.agent();
+    let status = sandbox.status();
+    let notices = surface(&status, "dns")["notices"].to_string();
+    assert!(
+        notices.contains(&format!("127.0.0.1:{port}/udp")),
+        "{notices}"
+    );
+    assert!(
+        !notices.contains("/tcp"),
+        "each is bound by itself: {notices}"
+    );
+    sandbox
+        .stayput(&["event", "master-1", "127.77.0.91"])
+        .good();
+    assert!(sandbox.hosts().contains("127.77.0.91 master-1."));
+    drop(holder);
+    until("the responder answers", || {
+        sandbox.dns("master-1").contains("127.77.0.91")
+    });
+    sandbox.shows("no trouble", |status| {
+        surface(status, "dns")["notices"] == serde_json::json!([])
+    });
+    agent.must_run();
 }

@@ -7,6 +7,7 @@ mod commands;
 mod control;
 mod events;
 mod files;
+mod haproxy;
 mod hosts;
 mod lifecycle;
 mod sandbox;

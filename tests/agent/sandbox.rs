@@ -1,13 +1,14 @@
 //! A folder that stands for a node's root.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Process, STAYPUT, Said, eventually, run};
+use crate::support::{Process, STAYPUT, Said, eventually, run, until};
 
 /// A hosts file with lines that are nobody's business.
 pub(crate) const FOREIGN: &str = "127.0.0.1\tlocalhost\n192.0.2.7\tnas.home\n";
@@ -67,6 +68,10 @@ impl Sandbox {
 
     pub(crate) fn api_port(&self) -> u16 {
         self.ports[1]
+    }
+
+    pub(crate) fn dns_port(&self) -> u16 {
+        self.ports[3]
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -140,6 +145,22 @@ impl Sandbox {
     /// A master's addresses by status.
     pub(crate) fn addresses(&self, number: usize) -> Value {
         self.status()["masters"][number - 1]["addresses"].clone()
+    }
+
+    /// Starts a HAProxy on what the agent has written, and waits until it answers.
+    pub(crate) fn haproxy(&self) -> Process {
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command
+            .arg("-W")
+            .arg("-f")
+            .arg(self.path("srv/haproxy.cfg"));
+        let mut haproxy = Process::start(&mut command, &self.path("haproxy.log"));
+        let socket = self.path("run/stayput/haproxy.sock");
+        until("HAProxy answers", || {
+            haproxy.must_run();
+            UnixStream::connect(&socket).is_ok()
+        });
+        haproxy
     }
 
     /// What the responder says for a name when it is asked over DNS.

@@ -1,15 +1,13 @@
 //! The cluster: its nodes, what moves them, and what everyone must see afterwards.
 
-use std::collections::BTreeSet;
-
 use crate::apiserver::Apiserver;
 use crate::authority::Authority;
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::support::{eventually, here, run};
+use crate::support::{here, run};
 
 pub(crate) const DOMAIN: &str = "prod.k8s.internal";
-const ENDPOINT: &str = "api.prod.k8s.internal";
+pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 
 /// Where the masters are at first.
 pub(crate) const BEFORE: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
@@ -38,7 +36,7 @@ pub(crate) fn possible() -> bool {
     )
 }
 
-/// Three masters and two workers with their agents and API servers, and an HAProxy on each worker.
+/// Three masters and two workers with an agent and a HAProxy each, and API servers on the masters.
 pub(crate) struct Lab {
     _apiservers: Vec<Apiserver>,
     pub(crate) masters: Vec<Node>,
@@ -68,9 +66,10 @@ impl Lab {
         let apiservers = apiservers.collect();
         for node in masters.iter_mut().chain(&mut workers) {
             node.start_agent();
+            node.start_haproxy();
         }
-        for worker in &mut workers {
-            worker.start_haproxy();
+        for node in masters.iter().chain(&workers) {
+            node.sees_masters_up();
         }
         let lab = Self {
             _apiservers: apiservers,
@@ -132,29 +131,13 @@ impl Lab {
 
     /// The masters are reached through each worker's endpoint, and nobody else is.
     pub(crate) fn workers_reach(&self, addresses: &[&str; 3]) {
-        let masters = MASTERS.into_iter().zip(addresses);
-        let want: BTreeSet<String> = masters
-            .map(|(name, address)| format!("{name} at {address}"))
-            .collect();
+        let [first, second, third] = *addresses;
         for worker in &self.workers {
-            let mut answers = BTreeSet::new();
-            eventually("every master answers", || {
-                let url = format!("https://{ENDPOINT}:8443/whoami");
-                let authority = "/etc/kubernetes/pki/ca.crt";
-                let mut curl = worker.command("curl");
-                let said = run(curl.args(["-sS", "-m", "5", "--cacert", authority, &url]));
-                if said.code == 0 {
-                    let answer = said.out.trim_end().to_owned();
-                    assert!(want.contains(&answer), "{answer} instead of {want:?}");
-                    answers.insert(answer);
-                }
-                let all = answers == want;
-                if all {
-                    Ok(())
-                } else {
-                    Err(format!("{answers:?} {}", said.err))
-                }
-            });
+            worker.reaches(&[
+                (MASTERS[0], first),
+                (MASTERS[1], second),
+                (MASTERS[2], third),
+            ]);
         }
     }
 

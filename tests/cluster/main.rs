@@ -3,7 +3,7 @@
 //! own host name, its own `eth0`.
 //!
 //! On the masters run real etcd members whose certificates carry names only, and servers that say
-//! who they are; on each worker a real HAProxy. Then machines change their addresses.
+//! who they are; on every node a real HAProxy. Then machines change their addresses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -14,6 +14,7 @@ mod lab;
 mod moves;
 mod namespace;
 mod node;
+mod provisioned;
 #[expect(dead_code, reason = "the tests of the agent use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -24,6 +24,7 @@ impl Namespace {
     /// A namespace with a bridge for nodes.
     pub(crate) fn bridge() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        remove_leftovers();
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self::add(format!("stayput-{}-{next}-bridge", std::process::id()));
         namespace.ip(&[
@@ -82,6 +83,23 @@ impl Drop for Namespace {
         let deleted = Command::new("ip").args(["netns", "del", &self.0]).status();
         if !deleted.is_ok_and(|status| status.success()) {
             eprintln!("the network namespace {} is left", self.0);
+        }
+    }
+}
+
+/// Deletes what test processes have left that were killed: no guard runs then.
+fn remove_leftovers() {
+    let list = run(Command::new("ip").args(["netns", "list"])).good();
+    for name in list.lines().filter_map(|line| line.split(' ').next()) {
+        let Some((pid, rest)) = name
+            .strip_prefix("stayput-")
+            .and_then(|rest| rest.split_once('-'))
+        else {
+            continue;
+        };
+        if rest.contains("-bridge") && !Path::new("/proc").join(pid).exists() {
+            // Another test may have been faster.
+            let _ = run(Command::new("ip").args(["netns", "del", name]));
         }
     }
 }

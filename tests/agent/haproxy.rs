@@ -1,0 +1,96 @@
+//! What the agent does about HAProxy. How HAProxy itself takes it: the tests of the surface.
+
+use std::os::unix::net::UnixStream;
+
+use crate::sandbox::{Sandbox, crash};
+use crate::support::{here, until};
+
+#[test]
+fn check_says_that_haproxy_goes_elsewhere() {
+    if !here(false, &["haproxy"]) {
+        return;
+    }
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    let _haproxy = sandbox.haproxy();
+    sandbox
+        .stayput(&["event", "master-2", "127.77.0.72"])
+        .good();
+    sandbox.stayput(&["check"]).good();
+    crash(agent);
+    let mut stream = UnixStream::connect(sandbox.path("run/stayput/haproxy.sock")).unwrap();
+    let order = format!(
+        "set server masters/master-2 addr 127.77.0.99 port {}\n",
+        sandbox.api_port()
+    );
+    std::io::Write::write_all(&mut stream, order.as_bytes()).unwrap();
+    std::io::read_to_string(stream).unwrap();
+    let said = sandbox.stayput(&["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let want = "master-2.prod.k8s.internal: haproxy says 127.77.0.99, not 127.77.0.72";
+    assert!(said.out.contains(want), "{}", said.out);
+    // The next agent repairs it.
+    let _agent = sandbox.agent();
+    sandbox.stayput(&["check"]).good();
+}
+
+#[test]
+fn a_provisioned_master_goes_to_itself_only() {
+    let sandbox = Sandbox::new("master-1");
+    let agent = sandbox.agent();
+    let local = format!("server master-1 127.0.0.1:{}", sandbox.api_port());
+    let servers = || {
+        let file = sandbox.read("srv/haproxy.cfg");
+        assert!(file.contains(&local), "{file}");
+        file.lines()
+            .filter(|line| line.trim_start().starts_with("server "))
+            .count()
+    };
+    assert_eq!(servers(), 3);
+    sandbox.stayput(&["provisioned"]).good();
+    assert_eq!(servers(), 1);
+    assert_eq!(sandbox.status()["node"]["provisioned"]["how"], "told");
+    let text = sandbox.stayput(&["status"]).good();
+    assert!(
+        text.contains("provisioned since ") && text.contains("(told)"),
+        "{text}"
+    );
+    sandbox.stayput(&["provisioned", "--undo"]).good();
+    assert_eq!(servers(), 3);
+    assert!(sandbox.status()["node"]["provisioned"].is_null());
+    // Told to a node that no agent runs on, it is remembered.
+    drop(agent);
+    sandbox.stayput(&["provisioned"]).good();
+    let _agent = sandbox.agent();
+    assert_eq!(servers(), 1);
+}
+
+#[test]
+fn a_worker_is_never_provisioned() {
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    for _ in 0..2 {
+        let said = sandbox.stayput(&["provisioned"]).refused(65);
+        assert!(said.contains("this node (worker-1) is a worker"), "{said}");
+    }
+    drop(agent);
+    sandbox.stayput(&["provisioned"]).refused(65);
+}
+
+/// A worker has no authority before its join. Its file is watched.
+#[test]
+fn health_is_checked_over_tls_as_soon_as_the_authority_arrives() {
+    let sandbox = Sandbox::worker();
+    let _agent = sandbox.agent();
+    let file = || sandbox.read("srv/haproxy.cfg");
+    assert!(file().contains("# Authority: none on this node yet"));
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = authority.self_signed(&key).unwrap();
+    sandbox.write("etc/kubernetes/pki/ca.crt", &authority.pem());
+    until("health is checked over TLS", || {
+        file().contains("verifyhost master-1.prod.k8s.internal")
+    });
+    assert!(file().contains("# Authority: sha256:"));
+}
