@@ -32,6 +32,7 @@ use lab::haproxy::{Haproxy, be_master};
 use lab::node::{DOMAIN, Node};
 use lab::process::{Running, find};
 use lab::question::Asker;
+use lab::servers::{self, DNSMASQ_HOSTS};
 use lab::verdict::{Verdict, aim, exit_code};
 use lab::{Result, argument, eventually, machine, scratch};
 
@@ -181,14 +182,10 @@ struct Reloading<'n> {
     asker: Asker,
 }
 
-const HOSTS: &str = "/etc/hosts.dnsmasq";
-const HAPROXY_FILE: &str = "/var/lib/stayput/haproxy.cfg";
-
 impl<'n> Reloading<'n> {
     fn start(node: &'n Node) -> Result<Self> {
         let haproxy = Haproxy::start(node)?;
-        let hosts = node.write(HOSTS.trim_start_matches('/'), &node.hosts_lines())?;
-        let dnsmasq = lab::servers::dnsmasq(node.dns, &hosts)?;
+        let dnsmasq = servers::dnsmasq(node, node.dns)?;
         let dnsmasq = dnsmasq.ok_or("install dnsmasq-base: this benchmark needs it")?;
         let mut reloading = Self {
             root: Root::open(node.root())?,
@@ -210,13 +207,13 @@ impl<'n> Reloading<'n> {
         let name = format!("{MOVING}.{DOMAIN}");
         let (old, new) = (self.place, place);
         self.edit(
-            HOSTS,
+            DNSMASQ_HOSTS,
             &format!("{old} {name}\n"),
             &format!("{new} {name}\n"),
         )?;
         self.dnsmasq.signal(Signal::HUP)?;
         let server = |place| format!("server {MOVING} {place}:");
-        self.edit(HAPROXY_FILE, &server(old), &server(new))?;
+        self.edit(lab::haproxy::FILE, &server(old), &server(new))?;
         self.haproxy.process.signal(Signal::USR2)?;
         self.place = place;
         self.asker.until(&name, place)?;
@@ -224,7 +221,7 @@ impl<'n> Reloading<'n> {
     }
 
     fn edit(&self, path: &str, old: &str, new: &str) -> Result {
-        let text = fs::read_to_string(self.node.path(path.trim_start_matches('/')))?;
+        let text = fs::read_to_string(self.node.path(path))?;
         let edited = text.replacen(old, new, 1);
         match file::replace(&self.root, Path::new(path), edited.as_bytes(), 0o644)? {
             true => Ok(()),

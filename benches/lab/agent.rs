@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use stayput::report::Report;
 
 use super::node::Node;
-use super::process::Running;
+use super::process::{Running, on_processor};
 use super::question::Asker;
 use super::{PATIENCE, Result, eventually};
 
@@ -21,8 +21,11 @@ impl<'n> Agent<'n> {
     /// Starts the agent and waits until DNS and the control socket answer. Where `processor` is
     /// given it runs on that one only.
     pub(crate) fn start(node: &'n Node, processor: Option<usize>) -> Result<Self> {
-        let mut command = node.stayput(processor);
+        let mut command = node.stayput();
         command.arg("run");
+        if let Some(number) = processor {
+            command = on_processor(number, command);
+        }
         let process = Running::start(command, &node.path("agent.log"))?;
         let mut agent = Self { process, node };
         let mut asker = Asker::new(node.dns)?;

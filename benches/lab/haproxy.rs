@@ -9,6 +9,9 @@ use super::node::Node;
 use super::process::{Running, find};
 use super::{PATIENCE, Result, eventually};
 
+/// Where stayput writes the configuration, below the node's folder.
+pub(crate) const FILE: &str = "var/lib/stayput/haproxy.cfg";
+
 /// A running HAProxy: a master process with a worker, as its unit runs it.
 pub(crate) struct Haproxy<'n> {
     pub(crate) process: Running,
@@ -21,10 +24,7 @@ impl<'n> Haproxy<'n> {
         let program = find("haproxy").ok_or("install haproxy: this benchmark needs it")?;
         node.run(&["apply"])?;
         let mut command = Command::new(program);
-        command
-            .arg("-W")
-            .arg("-f")
-            .arg(node.path("var/lib/stayput/haproxy.cfg"));
+        command.arg("-W").arg("-f").arg(node.path(FILE));
         let process = Running::start(command, &node.path("haproxy.log"))?;
         let mut haproxy = Self { process, node };
         eventually("HAProxy answers", || {

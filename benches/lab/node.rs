@@ -67,14 +67,6 @@ masters:
         (1..=self.masters.len()).map(|number| format!("master-{number}.{DOMAIN}"))
     }
 
-    /// The masters as lines of a hosts file, for other servers.
-    pub(crate) fn hosts_lines(&self) -> String {
-        let lines = self.names().zip(&self.masters);
-        lines.fold(String::new(), |text, (name, address)| {
-            text + &format!("{address} {name}\n")
-        })
-    }
-
     /// Every master with its address.
     pub(crate) fn masters(&self) -> impl Iterator<Item = (String, Ipv4Addr)> {
         self.names().zip(self.masters.iter().copied())
@@ -98,21 +90,16 @@ masters:
         Ok(path)
     }
 
-    /// The program that this benchmark was built with, working in this folder. Where `processor` is
-    /// given it runs on that one only.
-    pub(crate) fn stayput(&self, processor: Option<usize>) -> Command {
-        let program = env!("CARGO_BIN_EXE_stayput");
-        let mut command = match processor {
-            Some(number) => super::process::on_processor(number, program),
-            None => Command::new(program),
-        };
+    /// The program that this benchmark was built with, working in this folder.
+    pub(crate) fn stayput(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stayput"));
         command.arg("--root").arg(self.root());
         command
     }
 
     /// Runs a command of stayput to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.stayput(None).args(arguments).output()?;
+        let output = self.stayput().args(arguments).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(text);

@@ -138,16 +138,17 @@ impl Drop for Running {
     }
 }
 
-/// A command that runs on one processor, so that the server and what asks it do not share one.
-/// Where there is only one they must.
-pub(crate) fn on_processor(number: usize, program: &str) -> Command {
+/// The same command on one processor, so that a server and what asks it do not share one. Where
+/// there is only one they must.
+pub(crate) fn on_processor(number: usize, command: Command) -> Command {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     if processors < 2 {
-        return Command::new(program);
+        return command;
     }
-    let mut command = Command::new("taskset");
-    command.arg("-c").arg(number.to_string()).arg(program);
-    command
+    let mut pinned = Command::new("taskset");
+    pinned.arg("-c").arg(number.to_string());
+    pinned.arg(command.get_program()).args(command.get_args());
+    pinned
 }
 
 /// Where a program lies, if the machine has it. Servers are often outside a user's PATH.

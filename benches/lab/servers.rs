@@ -5,18 +5,27 @@
 //! lie in the node's folder.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use super::Result;
 use super::node::{DOMAIN, Node};
 use super::process::find;
 
+/// One of these functions.
+pub(crate) type CommandOf = fn(&Node, SocketAddr) -> Result<Option<Command>>;
+
+/// Where dnsmasq's file of hosts lies below the node's folder.
+pub(crate) const DNSMASQ_HOSTS: &str = "dnsmasq/hosts";
+
 /// dnsmasq, answering from a file of hosts that it reads again on SIGHUP.
-pub(crate) fn dnsmasq(listen: SocketAddr, hosts: &Path) -> Result<Option<Command>> {
+pub(crate) fn dnsmasq(node: &Node, listen: SocketAddr) -> Result<Option<Command>> {
     let Some(program) = find("dnsmasq") else {
         return Ok(None);
     };
+    let lines = node.masters().fold(String::new(), |text, (name, address)| {
+        text + &format!("{address} {name}\n")
+    });
+    let hosts = node.write(DNSMASQ_HOSTS, &lines)?;
     let mut command = Command::new(program);
     command
         .args(["--keep-in-foreground", "--log-facility=-"])
