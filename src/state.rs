@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
 use crate::file;
+use crate::name::Name;
 use crate::provision::Provision;
 use crate::root::Root;
 
@@ -28,6 +29,17 @@ pub struct State {
     pub book: Book,
     /// Whether this master is complete.
     pub provision: Provision,
+    /// Where the hosts block was last written, so that it can be taken out when it moves.
+    pub block: Option<Block>,
+}
+
+/// A hosts block: its file, and the domain that owns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The hosts file, below the root.
+    pub path: PathBuf,
+    /// The cluster's domain.
+    pub domain: Name,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,6 +47,8 @@ struct Stored {
     format: u32,
     book: Book,
     provision: Provision,
+    #[serde(default)]
+    block: Option<Block>,
 }
 
 /// What loading found.
@@ -98,6 +112,7 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
     Ok(State {
         book: stored.book,
         provision: stored.provision,
+        block: stored.block,
     })
 }
 
@@ -107,6 +122,7 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
         format: FORMAT,
         book: state.book.clone(),
         provision: state.provision,
+        block: state.block.clone(),
     };
     let path = Path::new(PATH);
     let failed = |operation, source| file::Error::Io {
@@ -126,7 +142,6 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
 mod tests {
     use super::*;
     use crate::book::{Event, reduce};
-    use crate::name::Name;
 
     fn sandbox() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
@@ -142,6 +157,10 @@ mod tests {
         State {
             book: reduce(&Book::default(), &told, 7).unwrap(),
             provision: Provision::default().told(3),
+            block: Some(Block {
+                path: "/etc/hosts".into(),
+                domain: Name::parse("k8s.internal").unwrap(),
+            }),
         }
     }
 

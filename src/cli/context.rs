@@ -9,6 +9,7 @@ use crate::config::{self, Cluster, Node};
 use crate::control::client;
 use crate::engine::Engine;
 use crate::lock::{self, Lock};
+use crate::own;
 use crate::report::DoneBy;
 use crate::request::Refusal;
 use crate::root::Root;
@@ -47,6 +48,12 @@ impl From<Refusal> for Failure {
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         Self::new(exit::BAD_DATA, rejection)
+    }
+}
+
+impl From<own::Error> for Failure {
+    fn from(error: own::Error) -> Self {
+        Self::new(exit::UNAVAILABLE, error)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::control::client;
 use crate::engine::Engine;
 use crate::own;
 use crate::report::{DoneBy, Report};
-use crate::request::{self, Look, Provisioned, Refusal, Told};
+use crate::request::{self, Look, Provisioned, Told};
 use crate::root::Root;
 
 #[derive(Debug, Args)]
@@ -82,16 +82,16 @@ fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
 /// The same work without an agent.
 async fn alone(context: &Context, root: &Root, wish: &Wish) -> Result<Report, Failure> {
     let (_lock, mut engine) = context.engine(root).await?;
-    carry_out(&mut engine, wish).await.map_err(Failure::from)
+    carry_out(&mut engine, wish).await
 }
 
-async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Refusal> {
+async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Failure> {
     match wish {
         Wish::Told(told) => {
             let event = request::told(&engine.view().cluster, told, engine.loopback())?;
             Ok(engine.handle(&event).await?)
         }
-        Wish::Look(_) => own::look(engine).await,
+        Wish::Look(_) => Ok(own::look(engine).await?),
         Wish::Provisioned(Provisioned { provisioned }) => {
             engine.must_be_master()?;
             Ok(engine.set_provisioned(*provisioned).await)

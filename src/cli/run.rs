@@ -21,7 +21,7 @@ impl From<agent::Error> for Failure {
             agent::Error::Configuration(error) => error.into(),
             agent::Error::Lock(error) => error.into(),
             agent::Error::Rejected(error) => Self::new(exit::CONFIG, error),
-            agent::Error::Os { .. } | agent::Error::Watch(_) => Self::new(exit::OS_ERROR, error),
+            agent::Error::Os { .. } => Self::new(exit::OS_ERROR, error),
         }
     }
 }

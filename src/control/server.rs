@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 
 use super::SOCKET;
 use crate::lock::RUN_FOLDER;
+use crate::own;
 use crate::report::Report;
 use crate::request::{Failure, Look, Provisioned, Refusal, Told};
 use crate::root::Root;
@@ -64,6 +65,15 @@ pub enum Error {
     /// Anything else.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<own::Error> for Error {
+    fn from(error: own::Error) -> Self {
+        match error {
+            own::Error::Rejected(rejection) => Self::Refused(rejection.into()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
 }
 
 /// A command and where its answer goes.
