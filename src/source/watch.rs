@@ -14,6 +14,8 @@
 //!   size and time; so is what could not be watched.
 //! - A path that leads to a folder is reported when the entries of that folder change.
 //! - Reports say "look", not "changed": an own write is reported too.
+//! - A file that is being written is reported when its writer closes it. Who looked sooner would
+//!   see it empty, and who replaced it then would take the rest from the writer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -37,6 +39,8 @@ use crate::writer::{Interrupted, Writer};
 const QUIET: Duration = Duration::from_millis(5);
 /// A burst is reported after this time even if it goes on.
 const BURST: Duration = Duration::from_millis(50);
+/// A writer that has not closed the file by then is not waited for.
+const WRITING: Duration = Duration::from_millis(500);
 /// All ways are walked anew this often.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// After an error of inotify, which is not known to happen.
@@ -103,7 +107,7 @@ async fn listen(
 ) {
     let mut due = Instant::now() + INTERVAL;
     loop {
-        let mut touched = BTreeSet::new();
+        let mut touched = Touched::default();
         match timeout_at(due, events.next()).await {
             Ok(event) => {
                 let works = matches!(event, Some(Ok(_)));
@@ -111,16 +115,20 @@ async fn listen(
                 if !works {
                     sleep(RETRY).await;
                 }
-                if touched.is_empty() {
+                if touched.all.is_empty() {
                     continue;
                 }
             }
             Err(_) => due = Instant::now() + INTERVAL,
         }
-        let end = Instant::now() + BURST;
-        while !touched.is_empty() && Instant::now() < end {
-            let quiet = end.min(Instant::now() + QUIET);
-            match timeout_at(quiet, events.next()).await {
+        let start = Instant::now();
+        while !touched.all.is_empty() {
+            let now = Instant::now();
+            let until = touched.wait_until(start, now);
+            if until <= now {
+                break;
+            }
+            match timeout_at(until, events.next()).await {
                 Ok(event) => ways.note(event, &mut touched),
                 Err(_) => break,
             }
@@ -133,8 +141,8 @@ async fn listen(
             return;
         };
         ways = walked;
-        touched.extend(changed);
-        for at in touched {
+        touched.all.extend(changed);
+        for at in touched.all {
             if reports.send(ways.paths[at].clone()).await.is_err() {
                 return;
             }
@@ -144,6 +152,36 @@ async fn listen(
 
 /// A path, by its place among those that are watched.
 type At = usize;
+
+/// What a burst of events touches.
+#[derive(Debug, Default)]
+struct Touched {
+    all: BTreeSet<At>,
+    /// Those of which a file was opened to be written and not closed yet.
+    unfinished: BTreeSet<At>,
+}
+
+impl Touched {
+    fn note(&mut self, at: At, mask: EventMask) {
+        let begun = EventMask::CREATE | EventMask::MODIFY;
+        self.all.insert(at);
+        if mask.intersects(begun) && !mask.contains(EventMask::ISDIR) {
+            self.unfinished.insert(at);
+        } else if !mask.contains(EventMask::ATTRIB) {
+            // Closed, or replaced, or gone.
+            self.unfinished.remove(&at);
+        }
+    }
+
+    /// When it is to be reported if nothing else happens, in a burst that began at `start`.
+    fn wait_until(&self, start: Instant, now: Instant) -> Instant {
+        if self.unfinished.is_empty() {
+            (start + BURST).min(now + QUIET)
+        } else {
+            start + WRITING
+        }
+    }
+}
 
 /// The paths and the watches along the ways to them.
 struct Ways {
@@ -175,7 +213,7 @@ impl Ways {
     }
 
     /// Which paths an event touches. After an overflow or an error: all.
-    fn note(&self, event: Option<io::Result<EventOwned>>, touched: &mut BTreeSet<At>) {
+    fn note(&self, event: Option<io::Result<EventOwned>>, touched: &mut Touched) {
         match event {
             Some(Ok(event)) if !event.mask.contains(EventMask::Q_OVERFLOW) => {
                 let steps = self.steps.get(&event.wd).into_iter().flatten();
@@ -183,9 +221,11 @@ impl Ways {
                 let on_the_way = steps.filter(|(name, _)| {
                     event.name.is_none() || name.is_none() || *name == event.name
                 });
-                touched.extend(on_the_way.map(|(_, at)| at));
+                for (_, at) in on_the_way {
+                    touched.note(*at, event.mask);
+                }
             }
-            _ => touched.extend(0..self.paths.len()),
+            _ => touched.all.extend(0..self.paths.len()),
         }
     }
 
@@ -308,4 +348,50 @@ fn end_of(stat: &Stat) -> End {
         stat.st_mtime.into(),
         stat.st_mtime_nsec.try_into().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_waited_for_until_it_closes_the_file() {
+        let begun = [
+            EventMask::MODIFY,
+            EventMask::CREATE,
+            // Whoever changes the mode meanwhile goes on.
+            EventMask::ATTRIB,
+        ];
+        let done = [
+            EventMask::CLOSE_WRITE,
+            EventMask::MOVED_TO,
+            EventMask::DELETE,
+        ];
+        let start = Instant::now();
+        for end in done {
+            let mut touched = Touched::default();
+            for mask in begun {
+                touched.note(0, mask);
+                assert_eq!(
+                    touched.wait_until(start, start),
+                    start + WRITING,
+                    "{mask:?}"
+                );
+            }
+            touched.note(0, end);
+            assert_eq!(touched.wait_until(start, start), start + QUIET, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_writing_is_not_waited_for() {
+        let start = Instant::now();
+        let mut touched = Touched::default();
+        touched.note(0, EventMask::CREATE | EventMask::ISDIR);
+        touched.note(0, EventMask::ATTRIB);
+        touched.note(1, EventMask::MOVED_TO);
+        let late = start + BURST;
+        assert_eq!(touched.wait_until(start, late), late);
+        assert_eq!(touched.all.len(), 2);
+    }
 }
