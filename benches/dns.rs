@@ -55,10 +55,15 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(BARE) {
         let listen = arguments.next().and_then(|listen| listen.parse().ok());
-        let outcome = listen.map_or_else(|| Err("no address".into()), answer_blindly);
-        return exit_code(outcome.map(|()| Verdict::default()));
+        return match listen.map(answer_blindly) {
+            Some(Ok(())) => ExitCode::SUCCESS,
+            failed => {
+                eprintln!("the bare loop ended: {failed:?}");
+                ExitCode::FAILURE
+            }
+        };
     }
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {

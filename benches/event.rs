@@ -54,7 +54,7 @@ const PLACES: [Ipv4Addr; 4] = [
 const OTHERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 77, 2, 1), Ipv4Addr::new(127, 77, 3, 1)];
 
 fn main() -> ExitCode {
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {

@@ -31,7 +31,7 @@ const MASTERS: usize = 3;
 const PLACES: [u8; 4] = [1, 2, 3, 4];
 
 fn main() -> ExitCode {
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {
