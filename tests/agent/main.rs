@@ -10,6 +10,7 @@ mod files;
 mod haproxy;
 mod hosts;
 mod lifecycle;
+mod restart;
 mod sandbox;
 mod state;
 #[path = "../support/mod.rs"]
