@@ -1,28 +1,36 @@
 //! A new structure: judged by HAProxy before it replaces the old one, loaded, and seen to run.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use super::answers::Info;
 use super::port::{self, Holder};
 use super::render::Rendering;
-use super::{Error, Haproxy, disk};
+use super::{Error, Haproxy, PATIENCE, TALK_LIMIT, disk, runtime};
 use crate::config::cluster;
 use crate::process::{self, Program};
 use crate::view::{ENDPOINT_ADDRESS, View};
 use crate::{file, process::Finished};
 
 /// `haproxy -c` needs some 35 ms.
-const VALIDATION_LIMIT: Duration = Duration::from_secs(20);
+const VALIDATION_LIMIT: Duration = Duration::from_secs(3);
 
 /// `systemctl reload` returns when the unit's own check and its signal are done.
-const RELOAD_LIMIT: Duration = Duration::from_secs(10);
+const RELOAD_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long a reload that was ordered may take to show.
-const LIVE_LIMIT: Duration = Duration::from_secs(5);
+const LIVE_LIMIT: Duration = Duration::from_secs(4);
+
+// Whoever waits for a change hears what went wrong, not that time is up.
+const _: () = assert!(
+    TALK_LIMIT.as_secs()
+        + VALIDATION_LIMIT.as_secs()
+        + RELOAD_LIMIT.as_secs()
+        + LIVE_LIMIT.as_secs()
+        < PATIENCE.as_secs()
+);
 
 /// How often the Runtime API is asked meanwhile.
 const POLL: Duration = Duration::from_millis(20);
@@ -57,7 +65,7 @@ impl Haproxy {
         wanted: &Rendering,
     ) -> Result<Validated, Error> {
         let check = Program::new(&settings.binary, VALIDATION_LIMIT)?;
-        let candidate = candidate(settings);
+        let candidate = disk::candidate(settings);
         let (root, path, text) = (self.root.clone(), candidate.clone(), wanted.text.clone());
         let host_path = self
             .writer
@@ -112,12 +120,13 @@ impl Haproxy {
             (Some(Err(error)), Some(_)) => return Err(error.into()),
             (Some(Ok(_)), _) => {}
         }
-        if let Some(info) = self.new_process(view, wanted, before).await {
-            return Ok(Reloaded::Live(info));
-        }
-        match self.api(view).info().await {
-            Err(error) if error.is_dead() => Ok(Reloaded::Absent(self.not_running(view).await?)),
-            _ => {
+        match self.new_process(view, wanted, before).await {
+            Ok(info) => Ok(Reloaded::Live(info)),
+            Err(Some(error)) if error.is_dead() => {
+                Ok(Reloaded::Absent(self.not_running(view).await?))
+            }
+            Err(Some(error)) if error.is_silent() => Err(error.into()),
+            Err(_) => {
                 let hint = match self.in_the_way(view, before).await? {
                     Some((wanted, holder)) => taken(wanted, &holder),
                     None => "see `journalctl -u stayput-haproxy`".to_owned(),
@@ -127,25 +136,31 @@ impl Haproxy {
         }
     }
 
-    /// Polls until another process than before runs the wanted structure.
+    /// Polls until another process than before runs the wanted structure; otherwise what the last
+    /// look met, if that was an error.
     async fn new_process(
         &self,
         view: &View,
         wanted: &Rendering,
         before: Option<&Info>,
-    ) -> Option<Info> {
+    ) -> Result<Info, Option<runtime::Error>> {
         let api = self.api(view);
-        let deadline = Instant::now() + LIVE_LIMIT;
-        while Instant::now() < deadline {
-            if let Ok(info) = api.info().await
-                && info.structure.as_ref() == Some(&wanted.structure)
-                && before.is_none_or(|before| before.pid != info.pid)
-            {
-                return Some(info);
+        let mut last = None;
+        let polling = async {
+            loop {
+                match api.info().await {
+                    Ok(info)
+                        if info.structure.as_ref() == Some(&wanted.structure)
+                            && before.is_none_or(|before| before.pid != info.pid) =>
+                    {
+                        return info;
+                    }
+                    look => last = look.err(),
+                }
+                tokio::time::sleep(POLL).await;
             }
-            tokio::time::sleep(POLL).await;
-        }
-        None
+        };
+        timeout(LIVE_LIMIT, polling).await.map_err(|_| last)
     }
 
     /// Why nothing answers on the socket.
@@ -202,10 +217,4 @@ fn complaints(output: &str) -> String {
     let lines = output.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("[NOTICE]"));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn candidate(settings: &cluster::Haproxy) -> PathBuf {
-    let mut path = settings.config.clone().into_os_string();
-    path.push(".candidate");
-    path.into()
 }

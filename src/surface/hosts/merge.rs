@@ -150,11 +150,9 @@ mod tests {
     #[test]
     fn conflicts_without_end_are_counted_not_kept() {
         let view = three([11, 12, 13]);
-        let mut old = "10.0.0.9 master-1.k8s.internal\n".repeat(1000);
-        old.push_str(&format!(
-            "10.0.0.9{}\n",
-            " master-2.k8s.internal".repeat(1000)
-        ));
+        let lines = "10.0.0.9 master-1.k8s.internal\n".repeat(1000);
+        let names = " master-2.k8s.internal".repeat(1000);
+        let old = format!("{lines}10.0.0.9{names}\n");
         let conflicts = merge(old.as_bytes(), &view).conflicts;
         let notices = conflicts.notices(std::path::Path::new("/etc/hosts"));
         assert_eq!((conflicts.listed.len(), notices.len()), (5, 6));
