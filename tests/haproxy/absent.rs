@@ -1,9 +1,13 @@
 //! HAProxy that is missing, stopped, hung, or kept from its port.
 
-use std::net::TcpListener;
-
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use stayput::surface::Outcome;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::Instant;
@@ -195,6 +199,54 @@ async fn a_reload_that_meets_a_taken_port_is_told_with_the_holder() {
     drop(squatter);
     lab.apply().await.unwrap();
     assert!(lab.observe().await.agrees());
+}
+
+/// Under the shipped unit the agent sees nobody's descriptors, HAProxy's neither.
+#[tokio::test]
+async fn a_holder_that_cannot_be_seen_is_not_called_another_process() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let unseen = Unseen::listener(lab.endpoint());
+    let applied = lab.apply().await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Absent);
+    let notices = applied.notices.join("\n");
+    assert!(notices.contains("possibly HAProxy itself"), "{notices}");
+    assert!(notices.contains("restart stayput-haproxy"), "{notices}");
+    assert!(!notices.contains("cannot listen there"), "{notices}");
+    drop(unseen);
+
+    lab.start().await;
+    let unseen = Unseen::listener("127.0.0.1:0");
+    lab.cluster().endpoint.port = unseen.address.port();
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("journalctl -u stayput-haproxy"), "{error}");
+    assert!(!error.contains("is taken by"), "{error}");
+}
+
+/// A socket that listens and is held by no process: its only descriptor is on its way through
+/// another socket (unix(7), `SCM_RIGHTS`).
+struct Unseen {
+    address: SocketAddr,
+    _on_its_way: [UnixStream; 2],
+}
+
+impl Unseen {
+    fn listener(at: impl ToSocketAddrs) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
+        let (from, to) = UnixStream::pair().unwrap();
+        let descriptors = [listener.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let bytes = [IoSlice::new(b"x")];
+        sendmsg(&from, &bytes, &mut ancillary, SendFlags::empty()).unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            _on_its_way: [from, to],
+        }
+    }
 }
 
 #[tokio::test]

@@ -174,11 +174,17 @@ impl Haproxy {
                 "{holder} does not answer on {socket}: if it is stayput's, restart \
                  stayput-haproxy; if not, give one of the two another port"
             )],
+            Some((wanted, holder)) if holder.process.is_none() => vec![format!(
+                "nothing answers on {socket}, and {}: restart stayput-haproxy; if that does not \
+                 help, `ss -ltnp` names the process",
+                taken(wanted, &holder)
+            )],
             Some((wanted, holder)) => vec![start, taken(wanted, &holder)],
         })
     }
 
-    /// Another process on a port that HAProxy needs, and the port.
+    /// Who is on a port that HAProxy needs, and the port: anybody while HAProxy does not answer,
+    /// and only who is known to be another process while it does.
     pub(super) async fn in_the_way(
         &self,
         view: &View,
@@ -188,7 +194,7 @@ impl Haproxy {
         let stats = view.cluster.haproxy.stats;
         let own = running.map(|info| info.pid);
         let look = move || {
-            let others = |holder: &Holder| own.is_none() || holder.pid() != own;
+            let others = |holder: &Holder| own.is_none_or(|own| holder.is_not(own));
             [endpoint, stats].into_iter().find_map(|wanted| {
                 let holder = port::holder(wanted).filter(others)?;
                 Some((wanted, holder))
@@ -198,9 +204,12 @@ impl Haproxy {
     }
 }
 
-/// A port that another process has.
+/// A port that somebody has: another process, or one that cannot be told from HAProxy.
 pub(super) fn taken(wanted: SocketAddr, holder: &Holder) -> String {
-    format!("{wanted} is taken by {holder}; HAProxy cannot listen there")
+    match holder.process {
+        Some(_) => format!("{wanted} is taken by {holder}; HAProxy cannot listen there"),
+        None => format!("{wanted} is held by {holder}"),
+    }
 }
 
 /// Runs the reload command; `None` where there is none.
