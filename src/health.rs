@@ -1,5 +1,6 @@
 //! How a surface is doing, and when it is tried again.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -13,6 +14,9 @@ use crate::status::{Condition, SurfaceStatus};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How many notices are logged and shown one by one. Foreign files have a say in how many there are.
+const MOST_NOTICES: usize = 20;
 
 /// What is known of one surface.
 #[derive(Debug, Default)]
@@ -47,12 +51,24 @@ impl Health {
             self.failures = 0;
             self.retry_at = None;
         }
-        let known = self.last.as_ref().map(|(last, _)| last.notices.as_slice());
-        let known = known.unwrap_or_default();
-        for notice in report.notices.iter().filter(|n| !known.contains(n)) {
+        let notices = bounded(&report.notices);
+        for notice in self.unknown(&notices) {
             warn!(surface, "{notice}");
         }
-        self.last = Some((report.clone(), clock::unix_now()));
+        let report = SurfaceReport {
+            notices,
+            detail: report.detail.clone(),
+            ..*report
+        };
+        self.last = Some((report, clock::unix_now()));
+    }
+
+    /// The notices that the last report did not have.
+    fn unknown<'a>(&self, notices: &'a [String]) -> Vec<&'a str> {
+        let last = self.last.iter().flat_map(|(last, _)| &last.notices);
+        let known: HashSet<&str> = last.map(String::as_str).collect();
+        let notices = notices.iter().map(String::as_str);
+        notices.filter(|notice| !known.contains(notice)).collect()
     }
 
     /// When it is tried again, if it failed.
@@ -92,6 +108,15 @@ impl Health {
     }
 }
 
+/// The first notices, and how many there are behind them.
+fn bounded(notices: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = notices.iter().take(MOST_NOTICES).cloned().collect();
+    if let more @ 1.. = notices.len() - kept.len() {
+        kept.push(format!("and {more} more"));
+    }
+    kept
+}
+
 fn pause(failures: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(1 << failures.min(10))
@@ -117,6 +142,30 @@ mod tests {
         let status = health.status(Surface::Hosts, start);
         assert_eq!(status.condition, Condition::Failed);
         assert_eq!(status.last_error.as_deref(), Some("disk full"));
+    }
+
+    #[test]
+    fn notices_without_end_are_counted() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        let report = |notices: Vec<String>| SurfaceReport {
+            result: Result::Unchanged,
+            notices,
+            ..SurfaceReport::failed(Surface::Pods, String::new(), Duration::ZERO)
+        };
+        let notices: Vec<String> = (0..200_000).map(|n| format!("line {n}")).collect();
+        health.note(&report(notices.clone()), now);
+        let shown = health.status(Surface::Pods, now).notices;
+        assert_eq!(shown.len(), 21);
+        assert_eq!(
+            (shown[19].as_str(), shown[20].as_str()),
+            ("line 19", "and 199980 more")
+        );
+        assert_eq!(health.unknown(&bounded(&notices)), [""; 0], "none is news");
+        let other = ["line 3".to_owned(), "line x".to_owned()];
+        assert_eq!(health.unknown(&other), ["line x"]);
+        health.note(&report(notices[..20].to_vec()), now);
+        assert_eq!(health.status(Surface::Pods, now).notices, notices[..20]);
     }
 
     #[test]

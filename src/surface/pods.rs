@@ -8,7 +8,8 @@
 //!
 //! A container can write its own copy, so nothing in one is believed. Copies are opened without
 //! following links, must be regular files with that first line, and are bounded in size; what is
-//! written where depends on their bytes only, and each write compares first.
+//! written where depends on their bytes only, and each write compares first. However many lines a
+//! container puts into its copy, the report stays short and little is held in memory.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::file::{Error, InPlace};
+use crate::file::{self, InPlace};
 use crate::root::{Place, Root};
 use crate::surface::hosts::{Change, carry_out, plan};
 use crate::surface::{Applied, Outcome};
@@ -32,28 +33,59 @@ pub const FOLDER: &str = "/var/lib/kubelet/pods";
 /// of their own have another one.
 pub const HEADER: &[u8] = b"# Kubernetes-managed hosts file (host network).";
 
-/// The largest copy that is touched, in bytes.
-pub const LIMIT: u64 = 16 << 20;
+/// The largest copy that is touched, in bytes. A node's own hosts file is far smaller; what is larger
+/// was made so by a container.
+pub const LIMIT: u64 = 1 << 20;
 
 /// How often copies that somebody else is writing are looked at again.
 const ATTEMPTS: usize = 3;
 
-/// Makes the copies of all host-network pods show the view. A copy that cannot be written is a
-/// notice and does not hold the others; if none can be, that is the error.
+/// Copies are written side by side, so that they wait together, but no more than so many at once:
+/// each holds two descriptors.
+const SIDE_BY_SIDE: usize = 64;
+
+/// And no more than so many bytes of them: each is held in memory.
+const HELD: usize = 4 << 20;
+
+/// How many of the copies that could not be written are named.
+const NAMED: usize = 3;
+
+/// Why not every copy shows the view.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not known which copies there are.
+    #[error(transparent)]
+    Folder(file::Error),
+    /// Some could not be opened or written. All others were.
+    #[error("{failed} of {total} copies could not be written: {reasons}")]
+    Copies {
+        /// How many.
+        failed: usize,
+        /// Of how many host-network copies.
+        total: usize,
+        /// What is wrong with the first ones.
+        reasons: String,
+    },
+}
+
+/// Makes the copies of all host-network pods show the view. One that cannot be written does not
+/// hold the others; it is the error when all others are done. What is no copy at all (a folder, a
+/// pipe, a symlink, a file that is too large) is left alone with a notice.
 pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
     let mut written = 0;
     let mut round = Round::default();
     for _ in 0..ATTEMPTS {
-        let Some((folder, names)) = list(root)? else {
-            return Ok(absent(format!("{FOLDER} does not exist")));
+        let Some((folder, names)) = list(root).map_err(Error::Folder)? else {
+            return Ok(absent(format!("{FOLDER} does not exist"), Vec::new()));
         };
         round = Round::default();
         for name in names {
             round.look(&folder, name, view);
         }
-        written += round.carry_out();
+        round.carry_out();
+        written += round.written;
         // The kubelet writes a copy anew when a container starts.
-        let raced = |error: &Error| matches!(error, Error::Changed { .. });
+        let raced = |error: &file::Error| matches!(error, file::Error::Changed { .. });
         if !round.failures.iter().any(raced) {
             break;
         }
@@ -64,11 +96,14 @@ pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
 /// One look at all copies.
 #[derive(Default)]
 struct Round {
-    /// Host-network copies that could be opened.
+    /// Host-network copies, as far as they could be opened.
     total: usize,
+    /// Copies that are open and wait to be written, and their size.
     changes: Vec<Change>,
-    conflicts: Vec<String>,
-    failures: Vec<Error>,
+    held: usize,
+    written: usize,
+    notices: Vec<String>,
+    failures: Vec<file::Error>,
 }
 
 impl Round {
@@ -79,59 +114,82 @@ impl Round {
             Ok(Some(file)) => {
                 self.total += 1;
                 let plan = plan(file.bytes(), view);
-                let conflicts = plan.conflicts.iter();
-                self.conflicts
-                    .extend(conflicts.map(|c| format!("{}: {c}", path.display())));
+                self.notices.extend(plan.conflicts.notices(&path));
                 if !plan.steps.is_empty() {
+                    self.held += file.bytes().len();
                     self.changes.push(Change::new(file, plan));
                 }
+                if self.held >= HELD || self.changes.len() >= SIDE_BY_SIDE {
+                    self.carry_out();
+                }
             }
-            Err(error) => self.failures.push(error),
+            Err(error @ (file::Error::NotRegular { .. } | file::Error::TooLarge { .. })) => {
+                self.notices.push(error.to_string());
+            }
+            Err(error) => {
+                self.total += 1;
+                self.failures.push(error);
+            }
         }
     }
 
-    /// Writes all copies side by side; returns how many could be.
-    fn carry_out(&mut self) -> usize {
-        let results = carry_out(std::mem::take(&mut self.changes));
-        let all = results.len();
-        let failures: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
-        let written = all - failures.len();
-        self.failures.extend(failures);
-        written
+    /// Writes the copies that wait, side by side.
+    fn carry_out(&mut self) {
+        self.held = 0;
+        for result in carry_out(std::mem::take(&mut self.changes)) {
+            match result {
+                Ok(()) => self.written += 1,
+                Err(error) => self.failures.push(error),
+            }
+        }
     }
 
-    fn report(mut self, written: usize) -> Result<Applied, Error> {
-        let failed = self.failures.iter().map(ToString::to_string);
-        let notices = failed.chain(self.conflicts).collect();
-        match self.failures.pop() {
-            Some(failure) if self.total == 0 => Err(failure),
-            None if self.total == 0 => Ok(absent("no host-network pods".to_owned())),
-            _ => Ok(Applied {
-                outcome: if written > 0 {
-                    Outcome::Updated
-                } else {
-                    Outcome::Unchanged
-                },
-                detail: format!("{} copies, {written} written in place", self.total),
-                notices,
-            }),
+    fn report(self, written: usize) -> Result<Applied, Error> {
+        if !self.failures.is_empty() {
+            return Err(self.error());
+        }
+        if self.total == 0 {
+            return Ok(absent("no host-network pods".to_owned(), self.notices));
+        }
+        Ok(Applied {
+            outcome: if written > 0 {
+                Outcome::Updated
+            } else {
+                Outcome::Unchanged
+            },
+            detail: format!("{} copies, {written} written in place", self.total),
+            notices: self.notices,
+        })
+    }
+
+    fn error(&self) -> Error {
+        let failed = self.failures.len();
+        let named = self.failures.iter().take(NAMED);
+        let mut reasons: Vec<String> = named.map(ToString::to_string).collect();
+        if failed > NAMED {
+            reasons.push(format!("and {} more", failed - NAMED));
+        }
+        Error::Copies {
+            failed,
+            total: self.total,
+            reasons: reasons.join("; "),
         }
     }
 }
 
-fn absent(detail: String) -> Applied {
+fn absent(detail: String, notices: Vec<String>) -> Applied {
     Applied {
         outcome: Outcome::Absent,
         detail,
-        notices: Vec::new(),
+        notices,
     }
 }
 
 /// The folder of pods and the names in it, in order. The folder itself may be behind a symlink, as
 /// where `/var/lib/kubelet` is on another disk.
-fn list(root: &Root) -> Result<Option<(OwnedFd, Vec<OsString>)>, Error> {
+fn list(root: &Root) -> Result<Option<(OwnedFd, Vec<OsString>)>, file::Error> {
     let failed = |operation| {
-        move |source: io::Error| Error::Io {
+        move |source: io::Error| file::Error::Io {
             operation,
             path: PathBuf::from(FOLDER),
             source,
@@ -155,14 +213,14 @@ fn list(root: &Root) -> Result<Option<(OwnedFd, Vec<OsString>)>, Error> {
 }
 
 /// A pod's copy, if it has one and is a host-network pod's.
-fn open(pods: &OwnedFd, pod: OsString, path: &Path) -> Result<Option<InPlace>, Error> {
+fn open(pods: &OwnedFd, pod: OsString, path: &Path) -> Result<Option<InPlace>, file::Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match rustix::fs::openat(pods, &pod, flags, Mode::empty()) {
         Ok(folder) => folder,
         // Gone meanwhile, or not a pod.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => {
-            return Err(Error::Io {
+            return Err(file::Error::Io {
                 operation: "open the folder of",
                 path: path.to_owned(),
                 source: errno.into(),

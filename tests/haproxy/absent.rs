@@ -1,8 +1,16 @@
 //! HAProxy that is missing, stopped, hung, or kept from its port.
 
-use std::net::TcpListener;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use stayput::surface::Outcome;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::time::Instant;
 
 use crate::lab::{Lab, haproxy_is_here};
 
@@ -31,6 +39,84 @@ async fn a_stopped_haproxy_is_a_state_and_finds_its_file_when_it_starts() {
     lab.eventually("HAProxy agrees", async |lab| lab.observe().await.agrees())
         .await;
     assert_eq!(lab.apply().await.unwrap().outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn a_hung_haproxy_is_told_and_not_reloaded_and_finds_its_file() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.start().await;
+    let marker = lab.path("reloaded");
+    let reload = ["/usr/bin/touch", marker.to_str().unwrap()];
+    lab.cluster().haproxy.reload = reload.map(str::to_owned).into();
+    let frozen = lab.freeze();
+    lab.tell("master-2", lab.address(12));
+    for _ in 0..2 {
+        let error = lab.apply().await.unwrap_err().to_string();
+        assert!(
+            error.contains("does not answer on /run/stayput/"),
+            "{error}"
+        );
+        assert!(lab.file().contains(&format!("{}:", lab.address(12))));
+    }
+    let observation = lab.observe().await;
+    assert_eq!(observation.running, None);
+    assert!(observation.notices[0].contains("hangs"), "{observation:?}");
+    assert_eq!(observation.notices.len(), 1, "{observation:?}");
+
+    drop(frozen);
+    let applied = lab.apply().await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Updated, "{applied:?}");
+    assert!(lab.observe().await.agrees());
+    assert!(!marker.exists(), "it was reloaded");
+}
+
+/// A HAProxy that stops in the middle of a change. Time stands still while nothing but time is
+/// waited for.
+#[tokio::test(start_paused = true)]
+async fn one_change_waits_three_seconds_at_most_for_a_haproxy_that_hangs() {
+    let mut lab = Lab::new();
+    lab.cluster().haproxy.binary = "/nonexistent/haproxy".into();
+    lab.cluster().haproxy.reload = vec!["/nonexistent/reload".into()];
+    lab.apply().await.unwrap();
+    let structure = lab.file();
+    let structure = structure
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("description "))
+        .unwrap()
+        .to_owned();
+    let listener = tokio::net::UnixListener::bind(lab.socket()).unwrap();
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut command = String::new();
+            BufReader::new(&mut stream)
+                .read_line(&mut command)
+                .await
+                .unwrap();
+            if command == "show info\n" {
+                let answer =
+                    format!("Version: 2.6\nPid: 1\nUptime_sec: 1\ndescription: {structure}\n");
+                tokio::time::sleep(Duration::from_millis(1900)).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            } else {
+                unanswered.push(stream);
+            }
+        }
+    });
+    lab.tell("master-2", lab.address(12));
+    let start = Instant::now();
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("does not answer"), "{error}");
+    let waited = start.elapsed();
+    assert!(
+        (Duration::from_millis(2900)..=Duration::from_millis(3100)).contains(&waited),
+        "{waited:?}"
+    );
+    assert!(lab.file().contains(&format!("{}:", lab.address(12))));
 }
 
 #[tokio::test]
@@ -113,6 +199,54 @@ async fn a_reload_that_meets_a_taken_port_is_told_with_the_holder() {
     drop(squatter);
     lab.apply().await.unwrap();
     assert!(lab.observe().await.agrees());
+}
+
+/// Under the shipped unit the agent sees nobody's descriptors, HAProxy's neither.
+#[tokio::test]
+async fn a_holder_that_cannot_be_seen_is_not_called_another_process() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let unseen = Unseen::listener(lab.endpoint());
+    let applied = lab.apply().await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Absent);
+    let notices = applied.notices.join("\n");
+    assert!(notices.contains("possibly HAProxy itself"), "{notices}");
+    assert!(notices.contains("restart stayput-haproxy"), "{notices}");
+    assert!(!notices.contains("cannot listen there"), "{notices}");
+    drop(unseen);
+
+    lab.start().await;
+    let unseen = Unseen::listener("127.0.0.1:0");
+    lab.cluster().endpoint.port = unseen.address.port();
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("journalctl -u stayput-haproxy"), "{error}");
+    assert!(!error.contains("is taken by"), "{error}");
+}
+
+/// A socket that listens and is held by no process: its only descriptor is on its way through
+/// another socket (unix(7), `SCM_RIGHTS`).
+struct Unseen {
+    address: SocketAddr,
+    _on_its_way: [UnixStream; 2],
+}
+
+impl Unseen {
+    fn listener(at: impl ToSocketAddrs) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
+        let (from, to) = UnixStream::pair().unwrap();
+        let descriptors = [listener.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let bytes = [IoSlice::new(b"x")];
+        sendmsg(&from, &bytes, &mut ancillary, SendFlags::empty()).unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            _on_its_way: [from, to],
+        }
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ pub(crate) fn haproxy_is_here() -> bool {
 pub(crate) struct Lab {
     pub(crate) view: View,
     pub(crate) surface: Surface,
+    pub(crate) writer: Writer,
     pub(crate) authority: Authority,
     pub(crate) client: Client,
     dir: tempfile::TempDir,
@@ -68,11 +69,13 @@ impl Lab {
         static NETWORKS: AtomicU8 = AtomicU8::new(1);
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let surface = Surface::new(root, Writer::start().unwrap());
+        let writer = Writer::start().unwrap();
+        let surface = Surface::new(root, writer.clone());
         let [api, endpoint, stats] = free_ports();
         let mut lab = Self {
             view: view(dir.path(), api, endpoint, stats),
             surface,
+            writer,
             client: authority.client(),
             authority,
             dir,
@@ -191,13 +194,23 @@ impl Lab {
         let _ = child.wait();
     }
 
+    /// Where the Runtime API is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("run/stayput/haproxy.sock")
+    }
+
     /// Asks HAProxy without the code under test.
     pub(crate) fn ask(&self, command: &str) -> String {
-        let mut stream = UnixStream::connect(self.path("run/stayput/haproxy.sock")).unwrap();
-        stream.write_all(format!("{command}\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask(&self.socket(), command)
+    }
+
+    /// Stops HAProxy's master and worker in their tracks, until this is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let pid = |text: &str| rustix::process::Pid::from_raw(text.trim().parse().unwrap());
+        let master = std::fs::read_to_string(self.path("haproxy.pid")).unwrap();
+        let frozen = Frozen([&master, &self.pid()].map(|text| pid(text).unwrap()));
+        frozen.signal(rustix::process::Signal::STOP);
+        frozen
     }
 
     /// The worker that answers.
@@ -242,6 +255,32 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.stop_haproxy();
     }
+}
+
+/// Processes that stand still.
+pub(crate) struct Frozen([rustix::process::Pid; 2]);
+
+impl Frozen {
+    fn signal(&self, signal: rustix::process::Signal) {
+        for pid in self.0 {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+}
+
+/// Asks the HAProxy behind a socket.
+pub(crate) fn ask(socket: &Path, command: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Awaits something that must come to pass.

@@ -2,7 +2,7 @@
 
 use stayput::surface::Outcome;
 
-use crate::lab::{Lab, haproxy_is_here, in_time};
+use crate::lab::{self, Lab, haproxy_is_here, in_time};
 
 #[tokio::test]
 async fn a_master_moves_without_a_reload() {
@@ -46,6 +46,43 @@ async fn a_master_moves_without_a_reload() {
     assert_eq!(again.outcome, Outcome::Unchanged, "{again:?}");
     assert!(lab.observe().await.agrees());
     drop(moved);
+}
+
+#[tokio::test]
+async fn a_master_moves_also_while_the_disk_hangs() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.start().await;
+    let (repaired, broken) = std::sync::mpsc::channel::<()>();
+    let writer = lab.writer.clone();
+    let mut hanging = std::pin::pin!(writer.run(move || broken.recv()));
+    let (old, new) = (lab.address(2).to_string(), lab.address(12).to_string());
+    lab.tell("master-2", lab.address(12));
+    let socket = lab.socket();
+    let mut applying = Box::pin(lab.surface.apply(&lab.view));
+    let moved = async {
+        while !lab::ask(&socket, "show servers state masters").contains(&new) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    in_time("the address arrives", async {
+        tokio::select! {
+            biased;
+            done = &mut hanging => panic!("{done:?}"),
+            done = &mut applying => panic!("{done:?}"),
+            () = moved => {}
+        }
+    })
+    .await;
+    drop(repaired);
+    let applied = in_time("the disk works again", &mut applying)
+        .await
+        .unwrap();
+    drop(applying);
+    assert!(applied.detail.ends_with("the file follows"), "{applied:?}");
+    assert!(lab.file().contains(&new) && !lab.file().contains(&format!("{old}:")));
 }
 
 #[tokio::test]

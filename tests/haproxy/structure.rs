@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use stayput::surface::Outcome;
-use stayput::surface::haproxy::Error;
+use stayput::surface::haproxy::{Error, PATIENCE};
 
 use crate::lab::{self, HAPROXY, Lab, haproxy_is_here, in_time};
 
@@ -35,6 +35,38 @@ async fn a_new_master_needs_a_reload_and_open_sessions_outlive_it() {
     lab.statuses(&[("master-4", "UP")]).await;
     assert_eq!(logs.ask().await.unwrap(), "master-1.prod.k8s.internal");
     assert_eq!(lab.apply().await.unwrap().outcome, Outcome::Unchanged);
+}
+
+#[tokio::test]
+async fn the_candidate_of_a_run_that_was_cut_is_removed() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.start().await;
+    lab.write("var/lib/stayput/haproxy.cfg.candidate", b"half a fi");
+    assert_eq!(lab.apply().await.unwrap().outcome, Outcome::Unchanged);
+    assert!(!lab.path("var/lib/stayput/haproxy.cfg.candidate").exists());
+}
+
+/// Time stands still while nothing but time is waited for, so limits are over at once.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_hangs_is_given_up_within_the_patience_and_leaves_nothing() {
+    let mut lab = Lab::new();
+    let script = lab.path("hanging");
+    std::fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    lab.cluster().haproxy.binary = script;
+    let start = tokio::time::Instant::now();
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(
+        error.contains("was killed because it took longer"),
+        "{error}"
+    );
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    assert!(!lab.path("var/lib/stayput/haproxy.cfg.candidate").exists());
+    assert!(!lab.path("var/lib/stayput/haproxy.cfg").exists());
 }
 
 #[tokio::test]

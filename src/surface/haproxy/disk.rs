@@ -123,6 +123,19 @@ pub(super) fn write(root: &Root, path: &Path, text: &str) -> Result<bool, Error>
     Ok(file::replace(root, path, text.as_bytes(), FILE_MODE)?)
 }
 
+/// Where a configuration lies while HAProxy judges it.
+pub(super) fn candidate(settings: &cluster::Haproxy) -> PathBuf {
+    let mut path = settings.config.clone().into_os_string();
+    path.push(".candidate");
+    path.into()
+}
+
+/// Removes the candidate of a run that was cut short. One that cannot be removed is in nobody's way
+/// until the next candidate is written, which then tells why not.
+pub(super) fn remove_candidate(root: &Root, settings: &cluster::Haproxy) {
+    let _ = file::remove(root, &candidate(settings));
+}
+
 /// The path by which HAProxy, which knows nothing of the root, reaches the same place.
 pub(super) fn host_path(root: &Root, path: &Path) -> PathBuf {
     root.host_path(path).unwrap_or_else(|_| {

@@ -75,3 +75,10 @@ pub enum Error {
         hint: String,
     },
 }
+
+impl Error {
+    /// Whether HAProxy is there and does not answer.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Runtime(error) if error.is_silent())
+    }
+}

@@ -35,6 +35,7 @@ pub mod render;
 pub mod runtime;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use self::answers::Info;
 use self::disk::Disk;
@@ -49,6 +50,21 @@ use crate::config::cluster;
 use crate::root::Root;
 use crate::view::View;
 use crate::writer::Writer;
+
+/// How long all commands of one change may take. They take milliseconds.
+const TALK_LIMIT: Duration = Duration::from_secs(3);
+
+/// Within this time [`Haproxy::apply`] comes to its end, however much hangs but the disk.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What HAProxy said.
+#[derive(Debug)]
+struct Talk {
+    /// The process that answers, if there is one.
+    running: Option<Info>,
+    /// What was changed in it.
+    moved: Result<Vec<Change>, Error>,
+}
 
 /// The surface: keeps one HAProxy true to the view.
 #[derive(Debug)]
@@ -71,15 +87,20 @@ impl Haproxy {
 
     /// Makes file and running process equal to the view. Equal ones are left alone, but what runs
     /// is asked all the same: HAProxy may have been restarted, or have missed a change.
+    ///
+    /// Addresses come first, and need no disk: one that hangs does not hold them. A HAProxy that
+    /// hangs is a failure when the file is written: a reload would not make it answer.
     pub async fn apply(&mut self, view: &View) -> Result<Applied, Error> {
+        let talk = self.talk(view).await;
         let disk = self.prepare(view).await?;
         let wanted = disk.render(view)?;
         let mut notices: Vec<String> = disk.notice().into_iter().collect();
-        let api = self.api(view);
-        let running = api.info().await;
-        let moved = match &running {
-            Ok(info) if info.structure.is_some() => self.move_servers(&api, &wanted.servers).await,
-            _ => Ok(Vec::new()),
+        let (running, moved) = match talk {
+            Ok(Talk { running, moved }) => (running, moved),
+            Err(silent) => {
+                self.install(view, &disk, &wanted, &mut notices).await?;
+                return Err(silent);
+            }
         };
         if let Err(error) = &moved {
             notices.push(format!(
@@ -88,7 +109,7 @@ impl Haproxy {
         }
         let live = |info: &Info| info.structure.as_ref() == Some(&wanted.structure);
         match (&running, moved) {
-            (Ok(info), Ok(moved)) if live(info) && disk.has_structure_of(&wanted) => {
+            (Some(info), Ok(moved)) if live(info) && disk.has_structure_of(&wanted) => {
                 let written = self.write(view, &wanted).await?;
                 Ok(Applied {
                     outcome: if written || !moved.is_empty() {
@@ -101,7 +122,6 @@ impl Haproxy {
                 })
             }
             _ => {
-                let running = running.ok();
                 self.restructure(view, &disk, &wanted, running.as_ref(), notices)
                     .await
             }
@@ -122,25 +142,14 @@ impl Haproxy {
         before: Option<&Info>,
         mut notices: Vec<String>,
     ) -> Result<Applied, Error> {
-        if !disk.holds(wanted) {
-            match self.validate(&view.cluster.haproxy, wanted).await? {
-                Validated::Good => {}
-                Validated::Unjudged(why) => notices.push(why),
-                Validated::Refused(words) => {
-                    self.keep_structure(view, disk).await?;
-                    let path = view.cluster.haproxy.config.clone();
-                    return Err(Error::Refused { path, words });
-                }
-            }
-        }
-        let written = self.write(view, wanted).await?;
+        let written = self.install(view, disk, wanted, &mut notices).await?;
         let path = view.cluster.haproxy.config.display();
         let file = if written { "written" } else { "unchanged" };
         let outdated = disk.could_run_otherwise(wanted);
         let (outcome, detail) = match self.reload(view, wanted, before, outdated).await? {
             Reloaded::Live(info) => {
                 // It has read the file a moment ago; a master may have moved since.
-                self.move_servers(&self.api(view), &wanted.servers).await?;
+                self.talk(view).await?.moved?;
                 let detail = format!("{path} {file}, reloaded, runs as pid {}", info.pid);
                 (Outcome::Updated, detail)
             }
@@ -163,6 +172,28 @@ impl Haproxy {
         })
     }
 
+    /// Replaces the file, if HAProxy takes the new one; tells whether its bytes differed.
+    async fn install(
+        &self,
+        view: &View,
+        disk: &Disk,
+        wanted: &Rendering,
+        notices: &mut Vec<String>,
+    ) -> Result<bool, Error> {
+        if !disk.holds(wanted) {
+            match self.validate(&view.cluster.haproxy, wanted).await? {
+                Validated::Good => {}
+                Validated::Unjudged(why) => notices.push(why),
+                Validated::Refused(words) => {
+                    self.keep_structure(view, disk).await?;
+                    let path = view.cluster.haproxy.config.clone();
+                    return Err(Error::Refused { path, words });
+                }
+            }
+        }
+        self.write(view, wanted).await
+    }
+
     /// A refused structure leaves the old one in place, but where the authority alone was refused,
     /// the old structure still gets the new addresses, so that a restart of HAProxy finds them.
     async fn keep_structure(&self, view: &View, disk: &Disk) -> Result<(), Error> {
@@ -173,6 +204,29 @@ impl Haproxy {
             self.write(view, &earlier).await?;
         }
         Ok(())
+    }
+
+    /// Asks what runs and, where that is ours, brings its servers to the view's addresses. An error
+    /// means that HAProxy hangs.
+    async fn talk(&mut self, view: &View) -> Result<Talk, Error> {
+        let api = self.api(view);
+        let talk = tokio::time::timeout(TALK_LIMIT, async {
+            let running = match api.info().await {
+                Err(error) if error.is_silent() => return Err(error.into()),
+                running => running.ok(),
+            };
+            let moved = match &running {
+                Some(info) if info.structure.is_some() => {
+                    self.move_servers(&api, &render::servers(view)).await
+                }
+                _ => Ok(Vec::new()),
+            };
+            match moved {
+                Err(error) if error.is_silent() => Err(error),
+                moved => Ok(Talk { running, moved }),
+            }
+        });
+        talk.await.unwrap_or_else(|_| Err(api.silent().into()))
     }
 
     /// Brings the running servers to their addresses, reads back that they are there, and closes
@@ -215,11 +269,14 @@ impl Haproxy {
         RuntimeApi::new(self.root.clone(), &view.cluster.haproxy.socket)
     }
 
-    /// Looks at the disk, as [`Disk::look`], and makes the folders that are missing.
+    /// Looks at the disk, as [`Disk::look`], makes the folders that are missing, and clears away
+    /// what a run left that was cut short.
     async fn prepare(&self, view: &View) -> Result<Disk, Error> {
         self.on_disk(view, |root, settings| {
             disk::create_folders(root, settings)?;
-            Disk::look(root, settings)
+            let disk = Disk::look(root, settings)?;
+            disk::remove_candidate(root, settings);
+            Ok(disk)
         })
         .await
     }

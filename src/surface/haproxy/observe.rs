@@ -79,8 +79,11 @@ impl Haproxy {
             Ok(info) => (Some(info), api.statistics().await?),
             Err(error) => {
                 notices.push(error.to_string());
-                let other = self.in_the_way(view, None).await?;
-                notices.extend(other.map(|(wanted, holder)| taken(wanted, &holder)));
+                // One that hangs has the port itself.
+                if error.is_dead() {
+                    let other = self.in_the_way(view, None).await?;
+                    notices.extend(other.map(|(wanted, holder)| taken(wanted, &holder)));
+                }
                 (None, Vec::new())
             }
         };

@@ -1,7 +1,9 @@
 //! Who holds a port, so that "address already in use" comes with a name.
 //!
 //! Read from `/proc/net/tcp` and `tcp6` (proc(5)), which show the listening sockets of the agent's
-//! own network namespace, and from the descriptors of other processes, which only root sees.
+//! own network namespace, and from the descriptors of other processes. Those only root sees, and
+//! under the shipped unit not even root does (`ProtectProc=invisible`, no `CAP_SYS_PTRACE`): then it
+//! is known that a port is held, but not by whom, and it may be by HAProxy itself.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +24,11 @@ impl Holder {
         self.process.as_ref().map(|(pid, _)| *pid)
     }
 
+    /// Whether it is known to be another process than the one with this id.
+    pub fn is_not(&self, pid: u32) -> bool {
+        self.pid().is_some_and(|own| own != pid)
+    }
+
     /// Whether its command has this name.
     pub fn is_called(&self, name: &str) -> bool {
         self.process.as_ref().is_some_and(|(_, own)| own == name)
@@ -32,7 +39,11 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {
             Some((pid, name)) => write!(f, "{name} (pid {pid}) on {}", self.address),
-            None => write!(f, "another process on {}", self.address),
+            None => write!(
+                f,
+                "a process that cannot be seen from here, possibly HAProxy itself, on {}",
+                self.address
+            ),
         }
     }
 }

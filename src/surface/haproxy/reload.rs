@@ -1,28 +1,36 @@
 //! A new structure: judged by HAProxy before it replaces the old one, loaded, and seen to run.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use super::answers::Info;
 use super::port::{self, Holder};
 use super::render::Rendering;
-use super::{Error, Haproxy, disk};
+use super::{Error, Haproxy, PATIENCE, TALK_LIMIT, disk, runtime};
 use crate::config::cluster;
 use crate::process::{self, Program};
 use crate::view::{ENDPOINT_ADDRESS, View};
 use crate::{file, process::Finished};
 
 /// `haproxy -c` needs some 35 ms.
-const VALIDATION_LIMIT: Duration = Duration::from_secs(20);
+const VALIDATION_LIMIT: Duration = Duration::from_secs(3);
 
 /// `systemctl reload` returns when the unit's own check and its signal are done.
-const RELOAD_LIMIT: Duration = Duration::from_secs(10);
+const RELOAD_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long a reload that was ordered may take to show.
-const LIVE_LIMIT: Duration = Duration::from_secs(5);
+const LIVE_LIMIT: Duration = Duration::from_secs(4);
+
+// Whoever waits for a change hears what went wrong, not that time is up.
+const _: () = assert!(
+    TALK_LIMIT.as_secs()
+        + VALIDATION_LIMIT.as_secs()
+        + RELOAD_LIMIT.as_secs()
+        + LIVE_LIMIT.as_secs()
+        < PATIENCE.as_secs()
+);
 
 /// How often the Runtime API is asked meanwhile.
 const POLL: Duration = Duration::from_millis(20);
@@ -57,7 +65,7 @@ impl Haproxy {
         wanted: &Rendering,
     ) -> Result<Validated, Error> {
         let check = Program::new(&settings.binary, VALIDATION_LIMIT)?;
-        let candidate = candidate(settings);
+        let candidate = disk::candidate(settings);
         let (root, path, text) = (self.root.clone(), candidate.clone(), wanted.text.clone());
         let host_path = self
             .writer
@@ -112,12 +120,13 @@ impl Haproxy {
             (Some(Err(error)), Some(_)) => return Err(error.into()),
             (Some(Ok(_)), _) => {}
         }
-        if let Some(info) = self.new_process(view, wanted, before).await {
-            return Ok(Reloaded::Live(info));
-        }
-        match self.api(view).info().await {
-            Err(error) if error.is_dead() => Ok(Reloaded::Absent(self.not_running(view).await?)),
-            _ => {
+        match self.new_process(view, wanted, before).await {
+            Ok(info) => Ok(Reloaded::Live(info)),
+            Err(Some(error)) if error.is_dead() => {
+                Ok(Reloaded::Absent(self.not_running(view).await?))
+            }
+            Err(Some(error)) if error.is_silent() => Err(error.into()),
+            Err(_) => {
                 let hint = match self.in_the_way(view, before).await? {
                     Some((wanted, holder)) => taken(wanted, &holder),
                     None => "see `journalctl -u stayput-haproxy`".to_owned(),
@@ -127,25 +136,31 @@ impl Haproxy {
         }
     }
 
-    /// Polls until another process than before runs the wanted structure.
+    /// Polls until another process than before runs the wanted structure; otherwise what the last
+    /// look met, if that was an error.
     async fn new_process(
         &self,
         view: &View,
         wanted: &Rendering,
         before: Option<&Info>,
-    ) -> Option<Info> {
+    ) -> Result<Info, Option<runtime::Error>> {
         let api = self.api(view);
-        let deadline = Instant::now() + LIVE_LIMIT;
-        while Instant::now() < deadline {
-            if let Ok(info) = api.info().await
-                && info.structure.as_ref() == Some(&wanted.structure)
-                && before.is_none_or(|before| before.pid != info.pid)
-            {
-                return Some(info);
+        let mut last = None;
+        let polling = async {
+            loop {
+                match api.info().await {
+                    Ok(info)
+                        if info.structure.as_ref() == Some(&wanted.structure)
+                            && before.is_none_or(|before| before.pid != info.pid) =>
+                    {
+                        return info;
+                    }
+                    look => last = look.err(),
+                }
+                tokio::time::sleep(POLL).await;
             }
-            tokio::time::sleep(POLL).await;
-        }
-        None
+        };
+        timeout(LIVE_LIMIT, polling).await.map_err(|_| last)
     }
 
     /// Why nothing answers on the socket.
@@ -159,11 +174,17 @@ impl Haproxy {
                 "{holder} does not answer on {socket}: if it is stayput's, restart \
                  stayput-haproxy; if not, give one of the two another port"
             )],
+            Some((wanted, holder)) if holder.process.is_none() => vec![format!(
+                "nothing answers on {socket}, and {}: restart stayput-haproxy; if that does not \
+                 help, `ss -ltnp` names the process",
+                taken(wanted, &holder)
+            )],
             Some((wanted, holder)) => vec![start, taken(wanted, &holder)],
         })
     }
 
-    /// Another process on a port that HAProxy needs, and the port.
+    /// Who is on a port that HAProxy needs, and the port: anybody while HAProxy does not answer,
+    /// and only who is known to be another process while it does.
     pub(super) async fn in_the_way(
         &self,
         view: &View,
@@ -173,7 +194,7 @@ impl Haproxy {
         let stats = view.cluster.haproxy.stats;
         let own = running.map(|info| info.pid);
         let look = move || {
-            let others = |holder: &Holder| own.is_none() || holder.pid() != own;
+            let others = |holder: &Holder| own.is_none_or(|own| holder.is_not(own));
             [endpoint, stats].into_iter().find_map(|wanted| {
                 let holder = port::holder(wanted).filter(others)?;
                 Some((wanted, holder))
@@ -183,9 +204,12 @@ impl Haproxy {
     }
 }
 
-/// A port that another process has.
+/// A port that somebody has: another process, or one that cannot be told from HAProxy.
 pub(super) fn taken(wanted: SocketAddr, holder: &Holder) -> String {
-    format!("{wanted} is taken by {holder}; HAProxy cannot listen there")
+    match holder.process {
+        Some(_) => format!("{wanted} is taken by {holder}; HAProxy cannot listen there"),
+        None => format!("{wanted} is held by {holder}"),
+    }
 }
 
 /// Runs the reload command; `None` where there is none.
@@ -202,10 +226,4 @@ fn complaints(output: &str) -> String {
     let lines = output.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("[NOTICE]"));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn candidate(settings: &cluster::Haproxy) -> PathBuf {
-    let mut path = settings.config.clone().into_os_string();
-    path.push(".candidate");
-    path.into()
 }

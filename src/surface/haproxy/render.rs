@@ -198,7 +198,7 @@ pub fn authority_of(file: &str) -> Option<&str> {
 /// A worker, and a master on its way in: all of them. A provisioned master: itself only, because
 /// during an upgrade its kubelet must not be newer than the apiserver it talks to (Kubernetes'
 /// version skew policy); the others at most as backups, where the operator wants that.
-fn servers(view: &View) -> Vec<Server> {
+pub fn servers(view: &View) -> Vec<Server> {
     let own = view.node.master();
     let provisioned = own.is_some() && view.provisioned;
     let cluster = &view.cluster;

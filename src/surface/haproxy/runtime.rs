@@ -50,6 +50,15 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody listens and says nothing: HAProxy is stopped, stuck or starved.
+    #[error(
+        "HAProxy does not answer on {}: it is there but hangs; restart stayput-haproxy if that \
+         lasts", socket.display()
+    )]
+    Silent {
+        /// The socket, below the root.
+        socket: PathBuf,
+    },
     /// The answer is not what the management guide describes.
     #[error("HAProxy's answer to '{command}' is not understood: {source}: {answer}")]
     Answer {
@@ -66,6 +75,11 @@ impl Error {
     /// Whether nobody listens at all.
     pub fn is_dead(&self) -> bool {
         matches!(self, Self::Dead { .. })
+    }
+
+    /// Whether somebody listens who does not answer in time.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Silent { .. })
     }
 }
 
@@ -135,16 +149,25 @@ impl RuntimeApi {
             // The folder stays open while its path through /proc is used.
             let place = self.root.resolve(&self.socket).map_err(|e| self.dead(e))?;
             let path = Root::socket_path(&place);
-            let stream = UnixStream::connect(path).await.map_err(|e| self.dead(e))?;
+            let stream = UnixStream::connect(path).await;
+            let stream = stream.map_err(|e| match e.kind() {
+                // The queue of connections is full, because nobody accepts them (unix(7)).
+                io::ErrorKind::WouldBlock => self.silent(),
+                _ => self.dead(e),
+            })?;
             exchange(stream, command)
                 .await
                 .map_err(|e| self.failed(command, e))
         });
-        let answer = talk.await.unwrap_or_else(|_| {
-            let late = format!("no answer within {LIMIT:?}");
-            Err(self.failed(command, io::Error::new(io::ErrorKind::TimedOut, late)))
-        })?;
+        let answer = talk.await.unwrap_or_else(|_| Err(self.silent()))?;
         Ok(answer.trim_end().to_owned())
+    }
+
+    /// The error that stands for an answer that did not come in time.
+    pub fn silent(&self) -> Error {
+        Error::Silent {
+            socket: self.socket.clone(),
+        }
     }
 
     fn dead(&self, source: io::Error) -> Error {
@@ -195,10 +218,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_process_is_not_waited_for() {
         let (dir, api) = sandbox();
-        let _listener = UnixListener::bind(dir.path().join("haproxy.sock")).unwrap();
-        let error = api.info().await.unwrap_err();
-        assert!(!error.is_dead());
-        assert!(error.to_string().contains("no answer within 2s"), "{error}");
+        let listener = UnixListener::bind(dir.path().join("haproxy.sock")).unwrap();
+        // Every call leaves a connection behind that nobody accepts: the queue gets full.
+        rustix::net::listen(&listener, 0).unwrap();
+        let start = tokio::time::Instant::now();
+        for _ in 0..3 {
+            let error = api.info().await.unwrap_err();
+            assert!(error.is_silent() && !error.is_dead(), "{error}");
+            assert!(error.to_string().contains("does not answer"), "{error}");
+        }
+        assert!(start.elapsed() <= LIMIT * 3);
     }
 
     #[tokio::test]

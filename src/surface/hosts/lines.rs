@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::name::Name;
 use crate::view::{Entry, View};
@@ -114,29 +115,62 @@ impl fmt::Display for Conflict {
     }
 }
 
+/// The conflicts of one file. Only the first ones are kept: who may write into the file, such as a
+/// container into its copy, decides how many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conflicts {
+    /// The first ones, in the file's order; at most [`Conflicts::LISTED`].
+    pub listed: Vec<Conflict>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl Conflicts {
+    /// How many conflicts of a file are told one by one.
+    pub const LISTED: usize = 5;
+
+    /// One line each for an operator; `path` is the file's.
+    pub fn notices(&self, path: &Path) -> Vec<String> {
+        let path = path.display();
+        let mut notices: Vec<String> = self.listed.iter().map(|c| format!("{path}: {c}")).collect();
+        if self.more > 0 {
+            notices.push(format!("{path}: and {} more like these", self.more));
+        }
+        notices
+    }
+
+    fn add(&mut self, line: usize, name: String, address: IpAddr) {
+        if self.listed.len() < Self::LISTED {
+            self.listed.push(Conflict {
+                line,
+                name,
+                address,
+            });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 /// The conflicts among foreign lines, which come with their numbers.
 pub(super) fn conflicts<'a>(
     view: &View,
     foreign: impl Iterator<Item = (usize, &'a [u8])>,
-) -> Vec<Conflict> {
+) -> Conflicts {
     let mut ours: HashMap<String, Vec<IpAddr>> = HashMap::new();
     for entry in view.entries() {
         for name in std::iter::once(&entry.name).chain(&entry.aliases) {
             ours.insert(name.to_string(), entry.addresses.clone());
         }
     }
-    let mut found = Vec::new();
+    let mut found = Conflicts::default();
     for (line, text) in foreign {
         let Some((address, names)) = mapping(text) else {
             continue;
         };
         for name in names {
             if ours.get(&name).is_some_and(|own| !own.contains(&address)) {
-                found.push(Conflict {
-                    line,
-                    name,
-                    address,
-                });
+                found.add(line, name, address);
             }
         }
     }

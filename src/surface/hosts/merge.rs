@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::block::{self, Scan};
-use super::lines::{self, Conflict, mapping};
+use super::lines::{self, Conflicts, mapping};
 use crate::view::View;
 
 /// A new text and what an operator should know of the old one.
@@ -14,7 +14,7 @@ pub struct Merged {
     /// How many lines map our names.
     pub lines: usize,
     /// Foreign lines that give our names other addresses; they are kept.
-    pub conflicts: Vec<Conflict>,
+    pub conflicts: Conflicts,
 }
 
 /// The hosts file `old` with one block that shows the view: where the first one stood, or at the
@@ -131,7 +131,12 @@ mod tests {
                    10.0.0.9\tMASTER-1.k8s.internal x # here\n10.77.0.12 master-2.k8s.internal\n\
                    ::1 k8s.example.com\n";
         let merge = merge(old.as_bytes(), &view);
-        let told: Vec<String> = merge.conflicts.iter().map(Conflict::to_string).collect();
+        let told: Vec<String> = merge
+            .conflicts
+            .listed
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             told,
             [
@@ -140,6 +145,22 @@ mod tests {
             ]
         );
         assert!(merge.bytes.starts_with(old.as_bytes()));
+    }
+
+    #[test]
+    fn conflicts_without_end_are_counted_not_kept() {
+        let view = three([11, 12, 13]);
+        let lines = "10.0.0.9 master-1.k8s.internal\n".repeat(1000);
+        let names = " master-2.k8s.internal".repeat(1000);
+        let old = format!("{lines}10.0.0.9{names}\n");
+        let conflicts = merge(old.as_bytes(), &view).conflicts;
+        let notices = conflicts.notices(std::path::Path::new("/etc/hosts"));
+        assert_eq!((conflicts.listed.len(), notices.len()), (5, 6));
+        assert!(
+            notices[4].starts_with("/etc/hosts: line 5 gives master-1"),
+            "{notices:?}"
+        );
+        assert_eq!(notices[5], "/etc/hosts: and 1995 more like these");
     }
 
     #[test]

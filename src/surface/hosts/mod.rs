@@ -32,7 +32,7 @@ use crate::surface::{Applied, Outcome};
 use crate::view::View;
 
 pub(crate) use in_place::{Change, carry_out};
-pub use lines::Conflict;
+pub use lines::{Conflict, Conflicts};
 pub use merge::{Merged, merge, without};
 pub(crate) use slots::{Plan, plan};
 
@@ -54,7 +54,7 @@ pub struct Reading {
     /// the file, in the file's order; none where the file lacks it.
     pub addresses: BTreeMap<Name, Vec<IpAddr>>,
     /// Foreign lines that give our names other addresses.
-    pub conflicts: Vec<Conflict>,
+    pub conflicts: Conflicts,
 }
 
 /// Makes the hosts file show the view.
@@ -163,7 +163,7 @@ fn text(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
 
 fn apply_by_rename(root: &Root, path: &Path, view: &View) -> Result<Applied, Error> {
     let mut lines = 0;
-    let mut conflicts = Vec::new();
+    let mut conflicts = Conflicts::default();
     let written = file::update(root, path, LIMIT, 0o644, |old| {
         let merged = merge(old.unwrap_or_default(), view);
         lines = merged.lines;
@@ -202,8 +202,7 @@ fn apply_in_place(
     Err(Error::Changed { path })
 }
 
-fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &[Conflict]) -> Applied {
-    let path = path.display();
+fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &Conflicts) -> Applied {
     let done = if written {
         format!("written {how}")
     } else {
@@ -211,8 +210,8 @@ fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &[Con
     };
     Applied {
         outcome: outcome(written),
-        detail: format!("{lines} lines in {path}, {done}"),
-        notices: conflicts.iter().map(|c| format!("{path}: {c}")).collect(),
+        detail: format!("{lines} lines in {}, {done}", path.display()),
+        notices: conflicts.notices(path),
     }
 }
 

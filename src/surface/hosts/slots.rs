@@ -30,7 +30,7 @@
 use std::collections::HashSet;
 
 use super::block::{self, Kind, Scan, UNIT};
-use super::lines::{self, Conflict};
+use super::lines::{self, Conflicts};
 use super::merge::foreign_names;
 use crate::name::Name;
 use crate::view::View;
@@ -64,7 +64,7 @@ pub(crate) struct Plan {
     /// How many lines map our names.
     pub(crate) lines: usize,
     /// Foreign lines that give our names other addresses; they are kept.
-    pub(crate) conflicts: Vec<Conflict>,
+    pub(crate) conflicts: Conflicts,
 }
 
 /// The steps that make a file with the bytes `old` show the view.
