@@ -153,7 +153,7 @@ impl Engine {
 
     /// Which addresses a master may have here.
     pub fn loopback(&self) -> Loopback {
-        loopback(&self.root)
+        self.root.loopback()
     }
 
     /// Who does the work.
@@ -326,15 +326,6 @@ impl Engine {
             surfaces: reports,
             milliseconds: milliseconds(started.elapsed()),
         }
-    }
-}
-
-/// Which addresses a master may have below this root.
-pub fn loopback(root: &Root) -> Loopback {
-    if root.is_system() {
-        Loopback::Refused
-    } else {
-        Loopback::Allowed
     }
 }
 

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::address::Loopback;
+
 /// Where all paths are looked up. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Root {
@@ -48,6 +50,15 @@ impl Root {
     /// Whether this is the machine's own root, not a sandbox.
     pub fn is_system(&self) -> bool {
         self.path == Path::new("/")
+    }
+
+    /// Which addresses a master may have below this root: a sandbox's masters are pretend ones.
+    pub fn loopback(&self) -> Loopback {
+        if self.is_system() {
+            Loopback::Refused
+        } else {
+            Loopback::Allowed
+        }
     }
 
     /// The root's own path.
