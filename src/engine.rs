@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Rejection};
@@ -53,6 +53,17 @@ pub const EVERYTHING: [Surface; 5] = [
     Surface::Pods,
 ];
 
+/// Why there is no engine. Nothing has been written.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The saved book cannot be read.
+    #[error(transparent)]
+    State(#[from] state::Unreadable),
+    /// The book refuses the cluster file.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
 /// Book, surfaces and what is known of their health.
 #[derive(Debug)]
 pub struct Engine {
@@ -79,7 +90,7 @@ impl Engine {
         done_by: DoneBy,
         cluster: Cluster,
         node: Node,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, OpenError> {
         let loading = root.clone();
         let loaded = writer.run(move || state::load(&loading)).await;
         let mut notices = Vec::new();
@@ -90,10 +101,8 @@ impl Engine {
                 notices.push(damaged(&reason, set_aside.as_deref()));
                 State::default()
             }
-            Err(interrupted) => {
-                notices.push(damaged(&interrupted.to_string(), None));
-                State::default()
-            }
+            Ok(Loaded::Unreadable(unreadable)) => return Err(unreadable.into()),
+            Err(interrupted) => return Err(state::Unreadable(interrupted.to_string()).into()),
         };
         for notice in &notices {
             error!("{notice}");
@@ -276,10 +285,15 @@ impl Engine {
         let ready = observation.as_ref().is_ok_and(Observation::local_ready);
         self.observation = Some(observation);
         self.node.master()?;
-        let facts = Facts {
-            manifest: self.root.exists(Path::new(APISERVER_MANIFEST)),
-            ready,
+        let manifest = match self.root.exists(Path::new(APISERVER_MANIFEST)) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                // Not known is not gone: what was known of this master stays.
+                debug!("cannot look for {APISERVER_MANIFEST}: {error}");
+                return None;
+            }
         };
+        let facts = Facts { manifest, ready };
         let next = self.provision.seen(facts, clock::unix_now());
         if next == self.provision {
             return None;

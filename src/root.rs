@@ -94,9 +94,16 @@ impl Root {
         read_regular(fd, limit).map(Some)
     }
 
-    /// Whether `path` leads to anything.
-    pub fn exists(&self, path: &Path) -> bool {
-        self.open_at(path, OFlags::PATH, Mode::empty()).is_ok()
+    /// Whether `path` leads to anything. An error means that this is not known: only a missing
+    /// name, or a file where a folder should be, is a no.
+    pub fn exists(&self, path: &Path) -> io::Result<bool> {
+        match self.open_at(path, OFlags::PATH, Mode::empty()) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Follows every symlink, the last one too, and gives the folder and name of what is behind.
@@ -224,6 +231,18 @@ mod tests {
         symlink("/etc/b", dir.path().join("etc/a")).unwrap();
         symlink("/etc/a", dir.path().join("etc/b")).unwrap();
         assert!(root.resolve(Path::new("/etc/a")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_missing() {
+        let (dir, root) = sandbox();
+        symlink("/etc/b", dir.path().join("etc/a")).unwrap();
+        symlink("/etc/a", dir.path().join("etc/b")).unwrap();
+        assert!(root.exists(Path::new("/etc/real")).unwrap());
+        for missing in ["/etc/none", "/none/real", "/etc/real/below"] {
+            assert!(!root.exists(Path::new(missing)).unwrap(), "{missing}");
+        }
+        assert!(root.exists(Path::new("/etc/a")).is_err());
     }
 
     #[test]

@@ -7,11 +7,12 @@ use crate::book::Rejection;
 use crate::config::node::{NodeSettings, Selection};
 use crate::config::{self, Cluster, Node};
 use crate::control::client;
-use crate::engine::Engine;
+use crate::engine::{Engine, OpenError};
 use crate::lock::{self, Lock};
 use crate::report::DoneBy;
 use crate::request::Refusal;
 use crate::root::Root;
+use crate::state;
 use crate::writer::Writer;
 
 /// Why a command failed, with its exit code. `main` prints it.
@@ -47,6 +48,21 @@ impl From<Refusal> for Failure {
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         Self::new(exit::BAD_DATA, rejection)
+    }
+}
+
+impl From<state::Unreadable> for Failure {
+    fn from(unreadable: state::Unreadable) -> Self {
+        Self::new(exit::OS_ERROR, unreadable)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::State(unreadable) => unreadable.into(),
+            OpenError::Rejected(rejection) => Self::new(exit::CONFIG, rejection),
+        }
     }
 }
 

@@ -67,7 +67,11 @@ pub fn load(
         (Err(cluster), Err(node)) => return Err(cluster.and(node).into()),
     };
     let settings = flags.clone().or(settings);
-    let apiserver = root.exists(Path::new(APISERVER_MANIFEST));
+    let manifest = Path::new(APISERVER_MANIFEST);
+    let apiserver = root.exists(manifest).map_err(|source| Error::Read {
+        path: manifest.to_owned(),
+        source,
+    })?;
     let node = Node::determine(settings, &hostname(root)?, &cluster, apiserver)?;
     Ok((cluster, node))
 }
