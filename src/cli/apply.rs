@@ -1,9 +1,10 @@
 //! `stayput apply`: the agent's work once.
 
-use super::context::{Context, Failure, block_on};
+use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{event, exit, output};
 use crate::book::{Event, Origin};
 use crate::engine::{EVERYTHING, Engine};
+use crate::lock;
 use crate::own;
 use crate::report::{Report, Surface, SurfaceReport};
 use crate::source::netlink;
@@ -12,7 +13,10 @@ use crate::source::upstream::Resolver;
 pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
     let report = block_on(async {
-        let (_lock, mut engine) = context.engine(&root).await?;
+        // What is wrong with the files is said before anyone is waited for.
+        context.load(&root)?;
+        let lock = lock::take(&root, LOCK_PATIENCE)?;
+        let mut engine = context.engine(&root, &lock).await?;
         let unheard = hear_sources(&mut engine).await;
         let mut report = engine.repair(&EVERYTHING).await;
         engine.observe().await;
