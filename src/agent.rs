@@ -24,7 +24,7 @@ use crate::book::Event;
 use crate::config;
 use crate::config::node::NodeSettings;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
-use crate::engine::{EVERYTHING, Engine};
+use crate::engine::{EVERYTHING, Engine, OpenError};
 use crate::lock;
 use crate::name::Name;
 use crate::own;
@@ -69,9 +69,9 @@ pub enum Error {
     /// Another stayput is at work.
     #[error(transparent)]
     Lock(#[from] lock::Error),
-    /// The book refuses the cluster file.
+    /// The saved book cannot be read, or refuses the cluster file.
     #[error(transparent)]
-    Rejected(#[from] crate::book::Rejection),
+    Open(#[from] OpenError),
     /// The operating system refuses.
     #[error("cannot {doing}: {source}")]
     Os {

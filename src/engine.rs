@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Origin, Rejection};
@@ -58,6 +58,17 @@ pub const EVERYTHING: [Surface; 5] = [
     Surface::Pods,
 ];
 
+/// Why there is no engine. Nothing has been written.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The saved book cannot be read.
+    #[error(transparent)]
+    State(#[from] state::Unreadable),
+    /// The book refuses the cluster file.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
 /// Book, surfaces and what is known of their health.
 #[derive(Debug)]
 pub struct Engine {
@@ -97,7 +108,7 @@ impl Engine {
         done_by: DoneBy,
         cluster: Cluster,
         node: Node,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, OpenError> {
         let loading = root.clone();
         let loaded = writer.run(move || state::load(&loading)).await;
         let mut notices = Vec::new();
@@ -108,10 +119,8 @@ impl Engine {
                 notices.push(damaged(&reason, set_aside.as_deref()));
                 State::default()
             }
-            Err(interrupted) => {
-                notices.push(damaged(&interrupted.to_string(), None));
-                State::default()
-            }
+            Ok(Loaded::Unreadable(unreadable)) => return Err(unreadable.into()),
+            Err(interrupted) => return Err(state::Unreadable(interrupted.to_string()).into()),
         };
         for notice in &notices {
             error!("{notice}");
@@ -175,7 +184,7 @@ impl Engine {
 
     /// Which addresses a master may have here.
     pub fn loopback(&self) -> Loopback {
-        loopback(&self.root)
+        self.root.loopback()
     }
 
     /// Who does the work.
@@ -329,13 +338,18 @@ impl Engine {
         Some(self.repair(&[Surface::Haproxy]).await)
     }
 
-    /// `None` where that cannot be told now.
+    /// `None` where that cannot be told now: not known is not gone.
     async fn manifest_exists(&self) -> Option<bool> {
         let root = self.root.clone();
-        let look = self
-            .writer
-            .run(move || root.exists(Path::new(APISERVER_MANIFEST)));
-        timeout(OBSERVE_PATIENCE, look).await.ok()?.ok()
+        let look = move || root.exists(Path::new(APISERVER_MANIFEST));
+        match timeout(OBSERVE_PATIENCE, self.writer.run(look)).await {
+            Ok(Ok(Ok(exists))) => Some(exists),
+            Ok(Ok(Err(error))) => {
+                debug!("cannot look for {APISERVER_MANIFEST}: {error}");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 
     /// Surfaces that failed and whose pause is over.
@@ -380,15 +394,6 @@ impl Engine {
             surfaces: reports,
             milliseconds: milliseconds(started.elapsed()),
         }
-    }
-}
-
-/// Which addresses a master may have below this root.
-pub fn loopback(root: &Root) -> Loopback {
-    if root.is_system() {
-        Loopback::Refused
-    } else {
-        Loopback::Allowed
     }
 }
 

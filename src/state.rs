@@ -1,8 +1,11 @@
 //! What is remembered across restarts: the book, last known good, and whether this master is complete.
 //!
-//! A damaged file is set aside for a person to look at, and rebuilt from the cluster file; versions
-//! and generation keep growing because they are at least Unix time.
+//! A file that was read and makes no sense is damaged: it is set aside for a person to look at, and
+//! rebuilt from the cluster file; versions and generation keep growing because they are at least Unix
+//! time. A file that cannot be read may be a good one behind a bad moment (EIO, EMFILE, EACCES): it
+//! is left alone, and nobody works without it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -65,7 +68,16 @@ pub enum Loaded {
         /// Where it lies now; `None` where it could not be moved.
         set_aside: Option<PathBuf>,
     },
+    /// One of which nothing is known; it is left where it is.
+    Unreadable(Unreadable),
 }
+
+/// Why the file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot read {PATH}: {0}; it is left as it is, because it may hold addresses that the cluster file does not: make it readable, or move it away to start from the cluster file"
+)]
+pub struct Unreadable(pub String);
 
 /// Reads the state; a damaged file is set aside.
 pub fn load(root: &Root) -> Loaded {
@@ -76,7 +88,7 @@ pub fn load(root: &Root) -> Loaded {
                 .ok()
                 .flatten(),
         },
-        good => good,
+        other => other,
     }
 }
 
@@ -88,7 +100,9 @@ pub fn peek(root: &Root) -> Loaded {
             Ok(state) => return Loaded::Good(state),
             Err(reason) => reason,
         },
-        Err(error) => error.to_string(),
+        // No state grows that large.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => error.to_string(),
+        Err(error) => return Loaded::Unreadable(Unreadable(error.to_string())),
     };
     Loaded::Damaged {
         reason,
@@ -171,6 +185,26 @@ mod tests {
         assert!(save(&root, &some_state()).unwrap());
         assert!(!save(&root, &some_state()).unwrap());
         assert!(matches!(load(&root), Loaded::Good(state) if state == some_state()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_alone() {
+        let (dir, root) = sandbox();
+        let path = dir.path().join("var/lib/stayput/state.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Also for root: a symlink that leads to itself.
+        std::os::unix::fs::symlink("state.json", &path).unwrap();
+        let loaded = load(&root);
+        let Loaded::Unreadable(unreadable) = &loaded else {
+            panic!("{loaded:?}");
+        };
+        assert!(unreadable.to_string().contains("symbolic links"));
+        assert!(path.is_symlink());
+        // Too large is no bad moment.
+        std::fs::remove_file(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(LIMIT + 1).unwrap();
+        assert!(matches!(peek(&root), Loaded::Damaged { .. }));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::context::{Context, Failure, block_on};
+use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{event, exit, output};
 use crate::book::{Event, Origin};
 use crate::engine::{EVERYTHING, Engine};
+use crate::lock;
 use crate::own;
 use crate::source::netlink;
 use crate::source::upstream::Resolver;
@@ -18,7 +19,10 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
     let report = block_on(async {
-        let (_lock, mut engine) = context.engine(&root).await?;
+        // What is wrong with the files is said before anyone is waited for.
+        context.load(&root)?;
+        let lock = lock::take(&root, LOCK_PATIENCE)?;
+        let mut engine = context.engine(&root, &lock).await?;
         let mut unheard: Vec<String> = hear_own(&mut engine).await.into_iter().collect();
         let mut report = engine.repair(&EVERYTHING).await;
         engine.observe().await;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod control;
+mod demo;
 mod events;
 mod files;
 mod haproxy;
