@@ -49,8 +49,8 @@ pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure>
 /// The agent's picture, or what the files say where no agent runs.
 async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
     match client::get(root, "/v1/status").await {
-        Err(client::Error::NoAgent) => {
-            let (view, provision) = show::last_known(context, root)?;
+        Err(error) if error.is_absent() => {
+            let (view, provision) = show::saved(context, root)?;
             Ok(picture::of(&picture::Input {
                 view: &view,
                 provision,
