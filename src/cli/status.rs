@@ -137,8 +137,14 @@ fn heading(status: &Status) -> String {
         Some(agent) => format!("agent {} runs since {}", agent.pid, agent.since),
         None => "no agent runs on this node; this is the saved book".to_owned(),
     };
+    let troubles = status.troubles();
+    let degraded = if troubles.is_empty() {
+        String::new()
+    } else {
+        format!("degraded: {}\n", troubles.join(", "))
+    };
     format!(
-        "{node}{provisioned}\ndomain {}, endpoint {}, generation {}\nstayput {}, {agent}\n",
+        "{node}{provisioned}\ndomain {}, endpoint {}, generation {}\nstayput {}, {agent}\n{degraded}",
         status.domain, status.endpoint, status.generation, status.version
     )
 }

@@ -25,6 +25,7 @@ fn status_as_json_has_the_documented_keys() {
         "agent",
         "configurationProblems",
         "conflicts",
+        "degraded",
         "domain",
         "endpoint",
         "generation",
@@ -76,6 +77,34 @@ fn status_as_json_has_the_documented_keys() {
     assert_eq!(status["surfaces"][1]["condition"], "unknown");
     let text = sandbox.stayput(&["status"]).good();
     assert!(text.contains("no agent runs on this node"), "{text}");
+}
+
+#[test]
+fn status_begins_with_what_is_degraded() {
+    let sandbox = Sandbox::worker();
+    let _agent = sandbox.agent();
+    let heading = || {
+        let text = sandbox.stayput(&["status"]).good();
+        let heading = text.lines().take_while(|line| !line.is_empty());
+        let degraded = heading.filter_map(|line| line.strip_prefix("degraded: "));
+        degraded.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sandbox.status()["degraded"], false);
+    assert!(heading().is_empty());
+
+    let [first, second, _] = crate::sandbox::MASTERS;
+    sandbox.stayput(&["event", "master-2", first]).good();
+    assert_eq!(sandbox.status()["degraded"], true);
+    assert_eq!(heading(), ["1 conflict"]);
+    sandbox.write("etc/stayput/node.yaml", "nam: x\n");
+    sandbox.shows("the bad file", |status| {
+        status["configurationProblems"] != serde_json::json!([])
+    });
+    assert_eq!(heading(), ["1 conflict, 1 configuration problem"]);
+    std::fs::remove_file(sandbox.path("etc/stayput/node.yaml")).unwrap();
+    sandbox.stayput(&["event", "master-2", second]).good();
+    sandbox.shows("all is well", |status| status["degraded"] == false);
+    assert!(heading().is_empty());
 }
 
 #[test]
