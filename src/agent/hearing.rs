@@ -9,7 +9,7 @@ use super::Agent;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::own;
-use crate::report::{Result as Outcome, Surface, SurfaceReport};
+use crate::report::{Surface, SurfaceReport, SurfaceResult};
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
 use crate::source::upstream::{Look, Observation};
@@ -91,7 +91,7 @@ impl Agent {
         }
         let report = self.engine.repair(&[Surface::Hosts]).await;
         let repaired =
-            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == Outcome::Updated;
+            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == SurfaceResult::Updated;
         if !report.surfaces.iter().any(repaired) {
             return;
         }
