@@ -29,7 +29,7 @@ use crate::lock;
 use crate::name::Name;
 use crate::own;
 use crate::picture;
-use crate::report::{DoneBy, Report, Result as Outcome, Surface};
+use crate::report::{DoneBy, Report, Surface, SurfaceResult};
 use crate::request;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
@@ -193,7 +193,7 @@ impl Agent {
         for surface in report
             .surfaces
             .iter()
-            .filter(|s| s.result != Outcome::Failed)
+            .filter(|s| s.result != SurfaceResult::Failed)
         {
             let (name, result) = (surface.surface.as_str(), surface.result.as_str());
             info!(surface = name, result, "{}", surface.detail);

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::contest::Contest;
-use crate::report::{Result, SurfaceReport};
+use crate::report::{SurfaceReport, SurfaceResult};
 use crate::status::{Condition, SurfaceStatus};
 
 /// The first pause after a failure; each further one doubles it.
@@ -37,7 +37,7 @@ impl Health {
     /// Takes in a report; logs what is new in it.
     pub fn note(&mut self, report: &SurfaceReport, now: Instant) {
         let surface = report.surface.as_str();
-        if report.result == Result::Failed {
+        if report.result == SurfaceResult::Failed {
             if self.last_error.as_ref() != Some(&report.detail) || self.failures == 0 {
                 warn!(surface, "{}", report.detail);
             }
@@ -92,10 +92,10 @@ impl Health {
         let contested = self.contest.contested_until(now).is_some();
         let condition = match last.map(|report| report.result) {
             None => Condition::Unknown,
-            Some(Result::Failed) => Condition::Failed,
+            Some(SurfaceResult::Failed) => Condition::Failed,
             Some(_) if contested => Condition::Contested,
-            Some(Result::Absent) => Condition::Absent,
-            Some(Result::Unchanged | Result::Updated) => Condition::Ok,
+            Some(SurfaceResult::Absent) => Condition::Absent,
+            Some(SurfaceResult::Unchanged | SurfaceResult::Updated) => Condition::Ok,
         };
         SurfaceStatus {
             surface,
@@ -177,7 +177,7 @@ mod tests {
             now,
         );
         let good = SurfaceReport {
-            result: Result::Updated,
+            result: SurfaceResult::Updated,
             ..SurfaceReport::failed(Surface::Dns, "serial 7".into(), Duration::ZERO)
         };
         health.note(&good, now);

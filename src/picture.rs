@@ -38,7 +38,7 @@ pub fn of(input: &Input<'_>) -> Status {
     let view = input.view;
     let now = clock::unix_now();
     let master = |master| master_status(view, master, input.upstream_errors, now);
-    Status {
+    let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         agent: input.agent.map(|(_, since)| AgentStatus {
             pid: std::process::id(),
@@ -58,7 +58,10 @@ pub fn of(input: &Input<'_>) -> Status {
             .map_or_else(Vec::new, |(engine, _)| servers(engine)),
         conflicts: conflicts(view),
         configuration_problems: input.problems.to_vec(),
-    }
+        degraded: false,
+    };
+    status.degraded = !status.troubles().is_empty();
+    status
 }
 
 fn node_status(view: &View, provision: Provision) -> NodeStatus {

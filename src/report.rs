@@ -41,7 +41,7 @@ impl Surface {
 /// How a surface ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Result {
+pub enum SurfaceResult {
     /// It showed the book already.
     Unchanged,
     /// It shows the book now.
@@ -52,7 +52,7 @@ pub enum Result {
     Failed,
 }
 
-impl Result {
+impl SurfaceResult {
     /// The word that tables and JSON show.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ pub struct SurfaceReport {
     /// Which one.
     pub surface: Surface,
     /// How it ended.
-    pub result: Result,
+    pub result: SurfaceResult,
     /// What was done, or what went wrong.
     pub detail: String,
     /// What an operator should know, one line each.
@@ -109,7 +109,9 @@ pub struct Report {
 impl Report {
     /// Whether any surface could not follow.
     pub fn failed(&self) -> bool {
-        self.surfaces.iter().any(|s| s.result == Result::Failed)
+        self.surfaces
+            .iter()
+            .any(|s| s.result == SurfaceResult::Failed)
     }
 }
 
@@ -117,9 +119,9 @@ impl SurfaceReport {
     /// A surface that did its work.
     pub fn done(surface: Surface, applied: Applied, took: Duration) -> Self {
         let result = match applied.outcome {
-            Outcome::Unchanged => Result::Unchanged,
-            Outcome::Updated => Result::Updated,
-            Outcome::Absent => Result::Absent,
+            Outcome::Unchanged => SurfaceResult::Unchanged,
+            Outcome::Updated => SurfaceResult::Updated,
+            Outcome::Absent => SurfaceResult::Absent,
         };
         Self {
             surface,
@@ -134,7 +136,7 @@ impl SurfaceReport {
     pub fn failed(surface: Surface, error: String, took: Duration) -> Self {
         Self {
             surface,
-            result: Result::Failed,
+            result: SurfaceResult::Failed,
             detail: error,
             notices: Vec::new(),
             milliseconds: milliseconds(took),

@@ -37,6 +37,9 @@ pub struct Status {
     /// What is wrong with the cluster file or the node file that lies there now, one line each; the
     /// last good one is in force.
     pub configuration_problems: Vec<String>,
+    /// Whether anything wants an operator's attention: [`Self::troubles`] says what.
+    #[serde(default)]
+    pub degraded: bool,
 }
 
 /// The agent's process.
@@ -159,12 +162,24 @@ pub struct ServerStatus {
 }
 
 impl Status {
-    /// Whether anything wants an operator's attention.
-    pub fn degraded(&self) -> bool {
-        let surface =
-            |s: &SurfaceStatus| matches!(s.condition, Condition::Failed | Condition::Contested);
-        self.surfaces.iter().any(surface)
-            || !self.conflicts.is_empty()
-            || !self.configuration_problems.is_empty()
+    /// What wants an operator's attention, in a few words each: surfaces that do not show the book,
+    /// conflicts, a bad cluster file. A surface that is absent, or unknown without an agent, does not.
+    pub fn troubles(&self) -> Vec<String> {
+        let surface = |s: &SurfaceStatus| {
+            let bad = matches!(s.condition, Condition::Failed | Condition::Contested);
+            bad.then(|| format!("{} {}", s.surface.as_str(), s.condition.as_str()))
+        };
+        let mut troubles: Vec<String> = self.surfaces.iter().filter_map(surface).collect();
+        for (count, what) in [
+            (self.conflicts.len(), "conflict"),
+            (self.configuration_problems.len(), "configuration problem"),
+        ] {
+            match count {
+                0 => {}
+                1 => troubles.push(format!("1 {what}")),
+                many => troubles.push(format!("{many} {what}s")),
+            }
+        }
+        troubles
     }
 }

@@ -10,7 +10,7 @@ use super::files::watch_files;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::own;
-use crate::report::{Result as Outcome, Surface, SurfaceReport};
+use crate::report::{Surface, SurfaceReport, SurfaceResult};
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
 use crate::source::upstream::{Look, Observation};
@@ -96,7 +96,7 @@ impl Agent {
         let own_failure = self.engine.health_of(Surface::Hosts).retry_at().is_some();
         let report = self.engine.repair(&[Surface::Hosts]).await;
         let repaired =
-            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == Outcome::Updated;
+            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == SurfaceResult::Updated;
         if own_failure || !report.surfaces.iter().any(repaired) {
             return;
         }

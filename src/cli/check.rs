@@ -33,10 +33,11 @@ pub(super) fn resolve(context: &Context, args: ResolveArgs) -> Result<u8, Failur
 
 fn ask(context: &Context, name: Option<&str>) -> Result<u8, Failure> {
     let root = context.root()?;
-    let (view, _) = show::last_known(context, &root)?;
-    let only = name.map(|name| find(&view, name)).transpose()?;
-    let writer = writer()?;
-    let names = block_on(async { Ok(check::ask(&root, &writer, &view, only.as_ref()).await) })?;
+    let names = block_on(async {
+        let view = show::in_force(context, &root).await?;
+        let only = name.map(|name| find(&view, name)).transpose()?;
+        Ok(check::ask(&root, &writer()?, &view, only.as_ref()).await)
+    })?;
     let agrees = names.iter().all(|row| row.agrees);
     let verdict = Verdict { agrees, names };
     output::print(context.global.output, &verdict, text)?;

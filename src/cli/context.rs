@@ -158,11 +158,14 @@ pub(super) fn writer() -> Result<Writer, Failure> {
 
 /// Runs a command's asynchronous part on this thread.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| {
             Failure::new(exit::OS_ERROR, format!("cannot start the runtime: {error}"))
-        })?
-        .block_on(work)
+        })?;
+    let done = runtime.block_on(work);
+    // The system's resolver may still hang in a thread that nobody waits for any more.
+    runtime.shutdown_background();
+    done
 }

@@ -4,12 +4,14 @@ use clap::Subcommand;
 
 use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output};
-use crate::book;
+use crate::book::{self, Book, Record};
 use crate::clock;
+use crate::control::client;
 use crate::engine::declared;
 use crate::provision::Provision;
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
+use crate::status::Status;
 use crate::surface::haproxy::Haproxy;
 use crate::surface::hosts;
 use crate::view::View;
@@ -29,7 +31,7 @@ pub(super) enum HaproxyCommand {
 pub(super) fn hosts(context: &Context, command: HostsCommand) -> Result<u8, Failure> {
     let HostsCommand::Show = command;
     let root = context.root()?;
-    let (view, _) = last_known(context, &root)?;
+    let view = block_on(in_force(context, &root))?;
     let block = hosts::show(&root, &view);
     output::write(&block.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?)?;
     Ok(exit::OK)
@@ -38,8 +40,8 @@ pub(super) fn hosts(context: &Context, command: HostsCommand) -> Result<u8, Fail
 pub(super) fn haproxy(context: &Context, command: HaproxyCommand) -> Result<u8, Failure> {
     let HaproxyCommand::Show = command;
     let root = context.root()?;
-    let (view, _) = last_known(context, &root)?;
     let text = block_on(async {
+        let view = in_force(context, &root).await?;
         let text = Haproxy::new(root.clone(), writer()?).show(&view).await;
         text.map_err(|error| Failure::new(exit::UNAVAILABLE, error))
     })?;
@@ -47,8 +49,42 @@ pub(super) fn haproxy(context: &Context, command: HaproxyCommand) -> Result<u8, 
     Ok(exit::OK)
 }
 
+/// What the surfaces are to show: by the agent, or where none runs by the saved book. Reads only.
+pub(super) async fn in_force(context: &Context, root: &Root) -> Result<View, Failure> {
+    match client::get::<Status>(root, "/v1/status").await {
+        Ok(status) => {
+            let (cluster, node) = context.load(root)?;
+            Ok(View {
+                cluster: cluster.into(),
+                node: node.into(),
+                book: book_of(&status).into(),
+                provisioned: status.node.provisioned.is_some(),
+            })
+        }
+        Err(error) if error.is_absent() => Ok(saved(context, root)?.0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The agent's book as far as status shows it: what sources said is not part of it.
+fn book_of(status: &Status) -> Book {
+    let records = status.masters.iter().filter_map(|master| {
+        let record = Record {
+            addresses: master.addresses.clone(),
+            version: master.version?,
+            origin: master.origin?,
+        };
+        Some((master.name.clone(), record))
+    });
+    Book {
+        generation: status.generation,
+        records: records.collect(),
+        ..Book::default()
+    }
+}
+
 /// What the surfaces are to show by the saved book and the files. Reads only.
-pub(super) fn last_known(context: &Context, root: &Root) -> Result<(View, Provision), Failure> {
+pub(super) fn saved(context: &Context, root: &Root) -> Result<(View, Provision), Failure> {
     let (cluster, node) = context.load(root)?;
     let state = match state::peek(root) {
         Loaded::Good(state) => state,

@@ -49,8 +49,8 @@ pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure>
 /// The agent's picture, or what the files say where no agent runs.
 async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
     match client::get(root, "/v1/status").await {
-        Err(client::Error::NoAgent) => {
-            let (view, provision) = show::last_known(context, root)?;
+        Err(error) if error.is_absent() => {
+            let (view, provision) = show::saved(context, root)?;
             Ok(picture::of(&picture::Input {
                 view: &view,
                 provision,
@@ -137,8 +137,14 @@ fn heading(status: &Status) -> String {
         Some(agent) => format!("agent {} runs since {}", agent.pid, agent.since),
         None => "no agent runs on this node; this is the saved book".to_owned(),
     };
+    let troubles = status.troubles();
+    let degraded = if troubles.is_empty() {
+        String::new()
+    } else {
+        format!("degraded: {}\n", troubles.join(", "))
+    };
     format!(
-        "{node}{provisioned}\ndomain {}, endpoint {}, generation {}\nstayput {}, {agent}\n",
+        "{node}{provisioned}\ndomain {}, endpoint {}, generation {}\nstayput {}, {agent}\n{degraded}",
         status.domain, status.endpoint, status.generation, status.version
     )
 }

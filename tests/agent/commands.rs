@@ -25,6 +25,7 @@ fn status_as_json_has_the_documented_keys() {
         "agent",
         "configurationProblems",
         "conflicts",
+        "degraded",
         "domain",
         "endpoint",
         "generation",
@@ -76,6 +77,34 @@ fn status_as_json_has_the_documented_keys() {
     assert_eq!(status["surfaces"][1]["condition"], "unknown");
     let text = sandbox.stayput(&["status"]).good();
     assert!(text.contains("no agent runs on this node"), "{text}");
+}
+
+#[test]
+fn status_begins_with_what_is_degraded() {
+    let sandbox = Sandbox::worker();
+    let _agent = sandbox.agent();
+    let heading = || {
+        let text = sandbox.stayput(&["status"]).good();
+        let heading = text.lines().take_while(|line| !line.is_empty());
+        let degraded = heading.filter_map(|line| line.strip_prefix("degraded: "));
+        degraded.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sandbox.status()["degraded"], false);
+    assert!(heading().is_empty());
+
+    let [first, second, _] = crate::sandbox::MASTERS;
+    sandbox.stayput(&["event", "master-2", first]).good();
+    assert_eq!(sandbox.status()["degraded"], true);
+    assert_eq!(heading(), ["1 conflict"]);
+    sandbox.write("etc/stayput/node.yaml", "nam: x\n");
+    sandbox.shows("the bad file", |status| {
+        status["configurationProblems"] != serde_json::json!([])
+    });
+    assert_eq!(heading(), ["1 conflict, 1 configuration problem"]);
+    std::fs::remove_file(sandbox.path("etc/stayput/node.yaml")).unwrap();
+    sandbox.stayput(&["event", "master-2", second]).good();
+    sandbox.shows("all is well", |status| status["degraded"] == false);
+    assert!(heading().is_empty());
 }
 
 #[test]
@@ -171,11 +200,52 @@ fn check_says_that_the_responder_is_silent() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.out
-            .contains("master-1.prod.k8s.internal: dns: 127.0.0.1:"),
+            .contains("master-1.prod.k8s.internal: dns at 127.0.0.1:"),
         "{}",
         said.out
     );
     assert!(!said.out.contains("hosts says"), "{}", said.out);
+}
+
+#[test]
+fn the_agent_is_asked_and_not_the_file_that_it_saved() {
+    let sandbox = Sandbox::new("master-1");
+    let _agent = sandbox.agent();
+    sandbox
+        .stayput(&["event", "master-2", "127.77.0.97"])
+        .good();
+    sandbox.stayput(&["provisioned"]).good();
+    // As after a disk that refused; nobody reads it while the agent runs.
+    sandbox.write("var/lib/stayput/state.json", "?");
+    let hosts = sandbox.stayput(&["hosts", "show"]).good();
+    assert_eq!(sandbox.hosts(), FOREIGN.to_owned() + &hosts);
+    let haproxy = sandbox.stayput(&["haproxy", "show"]).good();
+    assert_eq!(sandbox.read("srv/haproxy.cfg"), haproxy);
+    let said = sandbox.stayput(&["resolve", "master-2", "--output", "json"]);
+    let said: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(said["names"][0]["book"][0], "127.77.0.97");
+    assert_eq!(said["agrees"], true, "{said:#}");
+}
+
+#[test]
+fn check_names_the_listener_that_says_something_else() {
+    let other = Sandbox::worker();
+    other.write_cluster(&other.cluster(&["127.77.0.51", "127.77.0.12", "127.77.0.13"], ""));
+    let _other = other.agent();
+    let sandbox = Sandbox::worker();
+    let (foreign, own) = (other.dns_port(), sandbox.dns_port());
+    let both = format!("listen: [\"127.0.0.1:{foreign}\", \"127.0.0.1:{own}\"]");
+    let cluster = sandbox.cluster(&crate::sandbox::MASTERS, "");
+    let one = format!("listen: [\"127.0.0.1:{own}\"]");
+    assert!(cluster.contains(&one));
+    sandbox.write_cluster(&cluster.replace(&one, &both));
+    let _agent = sandbox.agent();
+    let said = sandbox.stayput(&["resolve", "master-1"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let line = format!("dns at 127.0.0.1:{foreign} says 127.77.0.51, not 127.77.0.11");
+    assert!(said.out.contains(&line), "{}", said.out);
+    assert!(!said.out.contains(&format!("dns at 127.0.0.1:{own}")));
+    sandbox.stayput(&["resolve", "master-2"]).good();
 }
 
 #[test]

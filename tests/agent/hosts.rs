@@ -112,7 +112,7 @@ fn it_is_not_fought_over_for_ever() {
     assert_eq!(said.code, 1, "{said:?}");
     let want = "master-2.prod.k8s.internal: hosts says 127.77.0.99, not 127.77.0.12";
     assert!(said.out.contains(want), "{}", said.out);
-    assert!(!said.out.contains("dns says"), "{}", said.out);
+    assert!(!said.out.contains("dns at"), "{}", said.out);
     // An event is written all the same.
     sandbox
         .stayput(&["event", "master-2", "127.77.0.82"])
