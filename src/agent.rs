@@ -3,6 +3,7 @@
 //! Everything that can change the book arrives here, one thing after the other. File work happens on
 //! the writing thread and DNS on a thread of its own, so this task is free while they work.
 
+mod defence;
 mod files;
 mod hearing;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use defence::{Defence, defended};
 use files::{UNWATCHED, follow, load, watch_files};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,12 +26,12 @@ use crate::book::Event;
 use crate::config;
 use crate::config::node::NodeSettings;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
-use crate::engine::{EVERYTHING, Engine, OpenError};
+use crate::engine::{EVERYTHING, Engine, OpenError, Pending};
 use crate::lock;
 use crate::name::Name;
 use crate::own;
 use crate::picture;
-use crate::report::{DoneBy, Report, Surface, SurfaceResult};
+use crate::report::{DoneBy, Report, SurfaceResult};
 use crate::request;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
@@ -43,7 +45,7 @@ const VERIFY: Duration = Duration::from_secs(10);
 const OBSERVE: Duration = Duration::from_secs(2);
 /// How long work in progress may take when the agent is asked to stop; shorter than the service's own
 /// limit together with what follows.
-const STOP_PATIENCE: Duration = Duration::from_secs(6);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Orders that wait for the task; more wait at the socket.
 const WAITING_ORDERS: usize = 16;
 
@@ -110,9 +112,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     }
     tell(&[NotifyState::Stopping]);
     drop(stop);
-    agent.finish().await;
     // Orders still waiting are told that the agent is stopping.
-    drop(agent);
+    drop(agent.orders);
+    agent.engine.close().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     info!("stopped");
     Ok(())
@@ -140,6 +142,8 @@ struct Agent {
     /// `None` where the kernel has no watch left; then the files are read again and again.
     files: Option<Watch>,
     problems: Vec<String>,
+    /// The hosts file is being repaired because somebody may have changed it.
+    defence: Option<Defence>,
     since: u64,
     status: Arc<ArcSwap<crate::status::Status>>,
 }
@@ -162,6 +166,7 @@ impl Agent {
             upstream_errors: BTreeMap::new(),
             files,
             problems: Vec::new(),
+            defence: None,
             since,
             status: Arc::new(ArcSwap::from_pointee(status)),
             settings,
@@ -187,8 +192,9 @@ impl Agent {
         {
             warn!("{error}");
         }
-        let report = self.engine.repair(&EVERYTHING).await;
-        self.engine.observe().await;
+        let report = self.engine.repair(&EVERYTHING).await.finish().await;
+        self.engine.look_now().await;
+        self.engine.take_all_news().await;
         // What failed has been logged already.
         for surface in report
             .surfaces
@@ -216,20 +222,24 @@ impl Agent {
             tokio::select! {
                 _ = halted.wait_for(|halt| *halt) => return,
                 Some((command, reply)) = self.orders.recv() => {
-                    let outcome = self.obey(command).await;
-                    // Who asked may have gone away; the work is done all the same.
-                    let _ = reply.send(outcome);
+                    match self.obey(command).await {
+                        Ok(pending) => answer(reply, pending),
+                        // Who asked may have gone away.
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
                 }
+                news = self.engine.news() => self.engine.take(news).await,
+                report = defended(&mut self.defence) => self.count_fight(&report).await,
                 snapshot = next_snapshot(&mut self.links) => self.own_address(snapshot).await,
                 observation = self.upstream.next() => self.followed(observation).await,
                 path = next_file(&mut self.files) => self.file_changed(&path).await,
                 () = until(retry) => {
                     let due = self.engine.due(Instant::now());
-                    self.engine.repair(&due).await;
+                    drop(self.engine.repair(&due).await);
                 }
                 _ = verify_files.tick() => self.verify_files().await,
                 _ = verify_rest.tick() => self.verify_rest().await,
-                _ = observe.tick() => { self.engine.observe().await; }
+                _ = observe.tick() => self.engine.look(),
                 _ = watchdog.interval.tick() => {}
                 _ = hup.recv() => {
                     info!("SIGHUP: reading the cluster file again");
@@ -241,15 +251,7 @@ impl Agent {
         }
     }
 
-    /// Queries in flight are answered; the book is saved once more if the disk refused before.
-    async fn finish(&mut self) {
-        if !self.engine.is_saved() {
-            self.engine.repair(&[Surface::State]).await;
-        }
-        self.engine.stop_dns();
-    }
-
-    async fn obey(&mut self, command: Command) -> Result<Report, OrderError> {
+    async fn obey(&mut self, command: Command) -> Result<Pending, OrderError> {
         match command {
             Command::Told(told) => {
                 let cluster = self.engine.view().cluster;
@@ -269,7 +271,7 @@ impl Agent {
         }
     }
 
-    async fn handle(&mut self, event: &Event) -> Result<Report, OrderError> {
+    async fn handle(&mut self, event: &Event) -> Result<Pending, OrderError> {
         let report = self.engine.handle(event).await;
         report.map_err(|rejection| OrderError::Refused(rejection.into()))
     }
@@ -292,6 +294,14 @@ impl Agent {
         });
         self.status.store(Arc::new(status));
     }
+}
+
+/// Answers an order when all surfaces have reported; the agent goes on meanwhile.
+fn answer(reply: oneshot::Sender<Result<Report, OrderError>>, pending: Pending) {
+    tokio::spawn(async move {
+        // Who asked may have gone away; the work is done all the same.
+        let _ = reply.send(Ok(pending.finish().await));
+    });
 }
 
 async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, netlink::Error> {

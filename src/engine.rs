@@ -5,41 +5,45 @@
 //!
 //! 1. The book is saved, fsynced, before anyone sees it. A full, read-only or hanging disk does not
 //!    stop the change: it is applied, reported as degraded, and saved later.
-//! 2. All surfaces are brought to the new view at the same time. One that fails or hangs does not
-//!    hold the others; it is tried again with growing pauses.
+//! 2. DNS shows the new view at once. The other surfaces get it at the same time, each on a task of
+//!    its own ([`lane`]): one that fails or hangs holds neither the others nor the next event. It is
+//!    tried again with growing pauses.
 
+mod lane;
+mod lanes;
+mod pending;
 mod show;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tokio::sync::mpsc;
+use tracing::info;
 
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Origin, Rejection};
 use crate::clock;
-use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
 use crate::name::Name;
 use crate::provision::{Facts, Provision};
-use crate::report::{DoneBy, Report, Surface, milliseconds};
+use crate::report::{DoneBy, Report, Surface, SurfaceReport};
 use crate::request::Refusal;
 use crate::root::Root;
 use crate::state::{self, Block, Loaded, State};
 use crate::surface::dns::{Responder, Zone};
-use crate::surface::haproxy::{self, Haproxy, Observation};
+use crate::surface::haproxy::{self, Observation};
 use crate::view::View;
 use crate::writer::Writer;
 
+pub use lane::{News, Seen};
+pub use pending::Pending;
 pub use show::dns_troubles;
 
-/// How long one look at HAProxy or at a manifest may take.
-const OBSERVE_PATIENCE: Duration = Duration::from_secs(3);
+use lanes::Lanes;
 
 /// Every surface, in the order of reports.
 pub const ALL: [Surface; 4] = [
@@ -84,7 +88,10 @@ pub struct Engine {
     /// Moves that no report has told yet.
     moves: Vec<Move>,
     dns: Option<Responder>,
-    haproxy: Haproxy,
+    lanes: Lanes,
+    news: mpsc::UnboundedReceiver<News>,
+    /// The last save did not come back: the next one is not waited for until its pause is over.
+    disk_hangs: bool,
     observation: Option<Result<Observation, haproxy::Error>>,
     health: BTreeMap<Surface, Health>,
 }
@@ -122,14 +129,14 @@ impl Engine {
             Ok(Loaded::Unreadable(unreadable)) => return Err(unreadable.into()),
             Err(interrupted) => return Err(state::Unreadable(interrupted.to_string()).into()),
         };
-        for notice in &notices {
-            error!("{notice}");
-        }
         let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
         health.entry(Surface::State).or_default().notices = notices;
         let event = declared(&cluster);
+        let (sender, news) = mpsc::unbounded_channel();
         let mut engine = Self {
-            haproxy: Haproxy::new(root.clone(), writer.clone()),
+            lanes: Lanes::start(&root, &writer, &sender),
+            news,
+            disk_hangs: false,
             root,
             writer,
             done_by,
@@ -153,13 +160,6 @@ impl Engine {
         let zone = Zone::new(&self.view());
         self.dns = Some(Responder::start(&self.cluster.dns.listen, zone)?);
         Ok(())
-    }
-
-    /// Ends the responder; queries in flight are answered.
-    pub fn stop_dns(&mut self) {
-        if let Some(dns) = self.dns.take() {
-            dns.shutdown();
-        }
     }
 
     /// What the surfaces are to show.
@@ -232,7 +232,7 @@ impl Engine {
     }
 
     /// Takes an event to all surfaces. A rejected one changes nothing.
-    pub async fn handle(&mut self, event: &Event) -> Result<Report, Rejection> {
+    pub async fn handle(&mut self, event: &Event) -> Result<Pending, Rejection> {
         let started = Instant::now();
         self.hear(event)?;
         Ok(self.bring(&ALL, started).await)
@@ -271,12 +271,16 @@ impl Engine {
     }
 
     /// Brings surfaces to the view as it is: at start, to repair, to try again.
-    pub async fn repair(&mut self, which: &[Surface]) -> Report {
+    pub async fn repair(&mut self, which: &[Surface]) -> Pending {
         self.bring(which, Instant::now()).await
     }
 
     /// Puts another cluster file in force.
-    pub async fn reconfigure(&mut self, cluster: Cluster, node: Node) -> Result<Report, Rejection> {
+    pub async fn reconfigure(
+        &mut self,
+        cluster: Cluster,
+        node: Node,
+    ) -> Result<Pending, Rejection> {
         let started = Instant::now();
         let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
         if cluster != *self.cluster && next.generation == self.book.generation {
@@ -296,7 +300,7 @@ impl Engine {
     }
 
     /// The operator says that this master is complete, or no longer.
-    pub async fn set_provisioned(&mut self, complete: bool) -> Report {
+    pub async fn set_provisioned(&mut self, complete: bool) -> Pending {
         let started = Instant::now();
         let next = if complete {
             self.provision.told(clock::unix_now())
@@ -308,47 +312,66 @@ impl Engine {
     }
 
     fn set_provision(&mut self, next: Provision) {
-        if next != self.provision {
-            self.provision = next;
-            self.saved = Saved::NotYet;
-        }
-    }
-
-    /// Looks at HAProxy and at the manifest, and follows what they say of this master.
-    pub async fn observe(&mut self) -> Option<Report> {
-        let view = self.view();
-        let looking = timeout(OBSERVE_PATIENCE, self.haproxy.observe(&view));
-        let Ok(observation) = looking.await else {
-            warn!("looking at HAProxy takes long: the disk or HAProxy hangs");
-            return None;
-        };
-        let ready = observation.as_ref().is_ok_and(Observation::local_ready);
-        self.observation = Some(observation);
-        self.node.master()?;
-        let manifest = self.manifest_exists().await?;
-        let facts = Facts { manifest, ready };
-        let next = self.provision.seen(facts, clock::unix_now());
         if next == self.provision {
-            return None;
+            return;
         }
         if next.complete.is_some() != self.provision.complete.is_some() {
             info!(provisioned = next.complete.is_some(), "this master");
         }
-        self.set_provision(next);
-        Some(self.repair(&[Surface::Haproxy]).await)
+        self.provision = next;
+        self.saved = Saved::NotYet;
     }
 
-    /// `None` where that cannot be told now: not known is not gone.
-    async fn manifest_exists(&self) -> Option<bool> {
-        let root = self.root.clone();
-        let look = move || root.exists(Path::new(APISERVER_MANIFEST));
-        match timeout(OBSERVE_PATIENCE, self.writer.run(look)).await {
-            Ok(Ok(Ok(exists))) => Some(exists),
-            Ok(Ok(Err(error))) => {
-                debug!("cannot look for {APISERVER_MANIFEST}: {error}");
-                None
+    /// Has HAProxy and the manifest looked at; what is seen comes as news.
+    pub fn look(&self) {
+        drop(self.lanes.haproxy.look(self.view()));
+    }
+
+    /// The same, and waits for it.
+    pub async fn look_now(&mut self) {
+        if self.lanes.haproxy.look(self.view()).await.is_ok() {
+            self.take_all_news().await;
+        }
+    }
+
+    /// What a surface's task has done or seen. Waits for it; may be cancelled.
+    pub async fn news(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in what has come so far.
+    pub async fn take_all_news(&mut self) {
+        while let Ok(news) = self.news.try_recv() {
+            self.take(news).await;
+        }
+    }
+
+    /// Takes in what a surface's task has done or seen, and follows what that says of this master.
+    pub async fn take(&mut self, news: News) {
+        match news {
+            News::Report(report) => self.note(&report),
+            News::Seen(Seen {
+                observation,
+                manifest,
+            }) => {
+                let ready = observation.as_ref().is_ok_and(Observation::local_ready);
+                self.observation = Some(observation);
+                if let (Some(_), Some(manifest)) = (self.node.master(), manifest) {
+                    let facts = Facts { manifest, ready };
+                    self.follow_facts(facts).await;
+                }
             }
-            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    async fn follow_facts(&mut self, facts: Facts) {
+        let next = self.provision.seen(facts, clock::unix_now());
+        if next != self.provision {
+            self.set_provision(next);
+            drop(self.repair(&[Surface::Haproxy]).await);
         }
     }
 
@@ -368,33 +391,67 @@ impl Engine {
         self.health.entry(surface).or_default()
     }
 
-    async fn bring(&mut self, which: &[Surface], started: Instant) -> Report {
-        let mut reports = Vec::with_capacity(which.len() + 1);
-        let leftover = if which.contains(&Surface::Hosts) {
-            self.leave_old_block().await
+    fn note(&mut self, report: &SurfaceReport) {
+        self.health_of(report.surface).note(report, Instant::now());
+    }
+
+    async fn bring(&mut self, which: &[Surface], started: Instant) -> Pending {
+        let mut reports = Vec::with_capacity(2);
+        let mut notices: Vec<String> = if which.contains(&Surface::Hosts) {
+            self.leave_old_block().await.into_iter().collect()
         } else {
-            None
+            Vec::new()
         };
         if self.saved == Saved::NotYet || which.contains(&Surface::State) {
             reports.push(self.save().await);
         }
-        reports.extend(self.show(which).await);
-        let hosts = reports.iter_mut().find(|r| r.surface == Surface::Hosts);
-        if let Some(hosts) = hosts {
-            hosts.notices.extend(leftover);
+        for surface in which {
+            // It is on its way: no other try until it has reported.
+            self.health_of(*surface).begun();
         }
-        let now = Instant::now();
+        let (dns, awaited) = self.show(which);
+        reports.extend(dns);
         for report in &reports {
-            self.health_of(report.surface).note(report, now);
+            self.note(report);
         }
-        Report {
-            done_by: self.done_by,
-            generation: self.book.generation,
-            moves: std::mem::take(&mut self.moves),
-            surfaces: reports,
-            milliseconds: milliseconds(started.elapsed()),
+        let moves = std::mem::take(&mut self.moves);
+        let is_new = |name: &Name| moves.iter().any(|moved| moved.name == *name);
+        for (address, owners) in self.book.shared_addresses() {
+            if owners.iter().any(is_new) {
+                notices.push(shared(address, &owners));
+            }
+        }
+        Pending {
+            report: Report {
+                done_by: self.done_by,
+                generation: self.book.generation,
+                moves,
+                notices,
+                surfaces: reports,
+                milliseconds: 0.0,
+            },
+            started,
+            awaited,
         }
     }
+
+    /// Ends the surfaces' tasks when they have done what they were given, saves the book if the disk
+    /// refused before, and answers the queries in flight.
+    pub async fn close(mut self) {
+        if !self.is_saved() {
+            self.save().await;
+        }
+        self.lanes.close().await;
+        if let Some(dns) = self.dns {
+            dns.shutdown();
+        }
+    }
+}
+
+/// That several masters have the same address.
+pub fn shared(address: IpAddr, owners: &[Name]) -> String {
+    let owners: Vec<&str> = owners.iter().map(Name::as_str).collect();
+    format!("{address} is held by {}", owners.join(" and "))
 }
 
 /// What the cluster file says of the masters, as an event.

@@ -71,6 +71,11 @@ impl Health {
         notices.filter(|notice| !known.contains(notice)).collect()
     }
 
+    /// Notes that it is being tried: there is no other try until it has reported.
+    pub fn begun(&mut self) {
+        self.retry_at = None;
+    }
+
     /// When it is tried again, if it failed.
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at
@@ -149,7 +154,7 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         let report = |notices: Vec<String>| SurfaceReport {
-            result: Result::Unchanged,
+            result: SurfaceResult::Unchanged,
             notices,
             ..SurfaceReport::failed(Surface::Pods, String::new(), Duration::ZERO)
         };

@@ -3,8 +3,7 @@
 use crate::book::{Event, Origin, Rejection};
 use crate::config::Node;
 use crate::config::node::Selection;
-use crate::engine::Engine;
-use crate::report::Report;
+use crate::engine::{Engine, Pending};
 use crate::source::interface::{self, Snapshot};
 use crate::source::netlink;
 use crate::view::View;
@@ -44,7 +43,7 @@ pub enum Error {
 }
 
 /// Looks now, and acts if this node's address changed.
-pub async fn look(engine: &mut Engine) -> Result<Report, Error> {
+pub async fn look(engine: &mut Engine) -> Result<Pending, Error> {
     let view = engine.view();
     if !counts(engine, &view.node) {
         // A worker's address is in no book: surfaces are verified, nothing moves.

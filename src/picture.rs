@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::book::Origin;
 use crate::clock;
 use crate::config::cluster::Master;
-use crate::engine::{ALL, Engine, dns_troubles};
+use crate::engine::{ALL, Engine, dns_troubles, shared as shared_by};
 use crate::health::Health;
 use crate::name::Name;
 use crate::provision::{How, Provision};
@@ -147,10 +147,8 @@ fn check(server: &haproxy::answers::ServerStatus) -> String {
 /// What contradicts the book or itself.
 fn conflicts(view: &View) -> Vec<String> {
     let mut conflicts = Vec::new();
-    for (address, names) in view.book.shared_addresses() {
-        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-        conflicts.push(format!("{address} is held by {}", names.join(" and ")));
-    }
+    let shared = view.book.shared_addresses().into_iter();
+    conflicts.extend(shared.map(|(address, owners)| shared_by(address, &owners)));
     let Some(own) = view.node.master() else {
         return conflicts;
     };

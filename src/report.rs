@@ -100,6 +100,9 @@ pub struct Report {
     pub generation: u64,
     /// Which masters moved; empty when the event said nothing new.
     pub moves: Vec<Move>,
+    /// What an operator should know, one line each: an address that two masters have.
+    #[serde(default)]
+    pub notices: Vec<String>,
     /// One for each surface that was looked at.
     pub surfaces: Vec<SurfaceReport>,
     /// From the event's arrival to the last surface.

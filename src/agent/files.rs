@@ -9,9 +9,8 @@ use tracing::{error, info};
 use super::{Agent, Settings};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{self, Cluster, Node};
-use crate::engine::{ALL, Engine};
+use crate::engine::{ALL, Engine, Pending};
 use crate::own;
-use crate::report::Report;
 use crate::source::netlink;
 use crate::source::upstream::{Resolver, Upstream};
 use crate::source::watch::Watch;
@@ -26,18 +25,18 @@ pub(super) const UNWATCHED: &str = "files cannot be watched (fs.inotify.max_user
 
 impl Agent {
     /// Reads the files again and brings every surface to them, as SIGHUP asks.
-    pub(super) async fn reload(&mut self) -> Result<Report, String> {
+    pub(super) async fn reload(&mut self) -> Result<Pending, String> {
         // Who asks is told again what is wrong.
         self.problems.clear();
         match self.reread().await? {
-            Some(report) => Ok(report),
+            Some(pending) => Ok(pending),
             None => Ok(self.engine.repair(&ALL).await),
         }
     }
 
     /// Reads the files until they are what is in force. `None` where they were. A bad one leaves the
     /// old in force, loudly.
-    pub(super) async fn reread(&mut self) -> Result<Option<Report>, String> {
+    pub(super) async fn reread(&mut self) -> Result<Option<Pending>, String> {
         let mut report = None;
         for _ in 0..ROUNDS {
             let (cluster, node) = match self.read().await {
@@ -79,7 +78,7 @@ impl Agent {
         self.problems = problems;
     }
 
-    async fn put_in_force(&mut self, cluster: Cluster, node: Node) -> Result<Report, String> {
+    async fn put_in_force(&mut self, cluster: Cluster, node: Node) -> Result<Pending, String> {
         let before = watched(&self.settings, &self.engine.view().cluster);
         let report = self.engine.reconfigure(cluster, node).await;
         let report = report.map_err(|rejection| rejection.to_string())?;

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::time::Instant;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
 use super::Agent;
 use super::files::watch_files;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
+use crate::engine::News;
 use crate::own;
-use crate::report::{Surface, SurfaceReport, SurfaceResult};
+use crate::report::{Surface, SurfaceResult};
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
 use crate::source::upstream::{Look, Observation};
@@ -61,8 +62,9 @@ impl Agent {
         if self.engine.knows(event) {
             return;
         }
-        if let Err(error) = self.engine.handle(event).await {
-            warn!("{error}");
+        match self.engine.handle(event).await {
+            Ok(pending) => drop(pending),
+            Err(error) => warn!("{error}"),
         }
     }
 
@@ -71,43 +73,11 @@ impl Agent {
             // What is wrong is logged and shown by status.
             let _ = self.reload().await;
         } else if path == Path::new(authority::PATH) {
-            self.engine.repair(&[Surface::Haproxy]).await;
+            drop(self.engine.repair(&[Surface::Haproxy]).await);
         } else if path == Path::new(APISERVER_MANIFEST) {
-            self.engine.observe().await;
+            self.engine.look();
         } else {
             self.defend_hosts().await;
-        }
-    }
-
-    /// Repairs the hosts file after a foreign change, unless it is being fought over.
-    async fn defend_hosts(&mut self) {
-        let now = Instant::now();
-        if !self
-            .engine
-            .health_of(Surface::Hosts)
-            .contest
-            .may_repair(now)
-        {
-            return;
-        }
-        if self.engine.health_of(Surface::Hosts).waits(now) {
-            return;
-        }
-        let own_failure = self.engine.health_of(Surface::Hosts).retry_at().is_some();
-        let report = self.engine.repair(&[Surface::Hosts]).await;
-        let repaired =
-            |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == SurfaceResult::Updated;
-        if own_failure || !report.surfaces.iter().any(repaired) {
-            return;
-        }
-        let contest = &mut self.engine.health_of(Surface::Hosts).contest;
-        contest.repaired(now);
-        if contest.contested_until(now).is_some() {
-            error!(
-                "the hosts file is contested: another program rewrites it again and again; stepping back for a minute"
-            );
-        } else {
-            info!("the hosts file was changed by somebody else and is repaired");
         }
     }
 
@@ -129,6 +99,6 @@ impl Agent {
         }
         let now = Instant::now();
         which.retain(|surface| !self.engine.health_of(*surface).waits(now));
-        self.engine.repair(&which).await;
+        drop(self.engine.repair(&which).await);
     }
 }

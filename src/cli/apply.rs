@@ -24,17 +24,16 @@ pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
         let lock = lock::take(&root, LOCK_PATIENCE)?;
         let mut engine = context.engine(&root, &lock).await?;
         let mut unheard: Vec<String> = hear_own(&mut engine).await.into_iter().collect();
-        let mut report = engine.repair(&EVERYTHING).await;
-        engine.observe().await;
+        let mut report = engine.repair(&EVERYTHING).await.finish().await;
+        engine.look_now().await;
         unheard.extend(hear_upstream(&mut engine).await);
         if !engine.is_saved() {
             let moves = std::mem::take(&mut report.moves);
-            report = engine.repair(&EVERYTHING).await;
+            report = engine.repair(&EVERYTHING).await.finish().await;
             report.moves.splice(0..0, moves);
         }
-        if let Some(state) = report.surfaces.first_mut() {
-            state.notices.extend(unheard);
-        }
+        report.notices.extend(unheard);
+        engine.close().await;
         Ok(report)
     })?;
     output::print(context.global.output, &report, event::text)?;

@@ -8,7 +8,7 @@ use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{exit, output};
 use crate::clock;
 use crate::control::client;
-use crate::engine::Engine;
+use crate::engine::{Engine, Pending};
 use crate::lock::{self, Lock};
 use crate::own;
 use crate::report::{DoneBy, Report};
@@ -105,10 +105,12 @@ async fn alone(
     wish: &Wish,
 ) -> Result<Report, Failure> {
     let mut engine = context.engine(root, lock).await?;
-    carry_out(&mut engine, wish).await
+    let report = carry_out(&mut engine, wish).await?.finish().await;
+    engine.close().await;
+    Ok(report)
 }
 
-async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Failure> {
+async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Pending, Failure> {
     match wish {
         Wish::Told(told) => {
             let event = request::told(&engine.view().cluster, told, engine.loopback())?;
@@ -137,6 +139,9 @@ pub(super) fn text(report: &Report) -> String {
             output::addresses(&moved.after),
         );
         let _ = writeln!(text, "{}: {before} → {after}", moved.name);
+    }
+    for notice in &report.notices {
+        let _ = writeln!(text, "note: {notice}");
     }
     let rows = report.surfaces.iter().map(|surface| {
         let took = std::time::Duration::from_secs_f64(surface.milliseconds / 1000.0);

@@ -1,32 +1,30 @@
 //! How the book is saved and shown: the edge between one decision and many surfaces.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::lane::Awaited;
+use super::lanes::{FILE_PATIENCE, on_writer};
 use super::{Engine, Saved};
 use crate::book::Book;
 use crate::config::Cluster;
 use crate::report::{Surface, SurfaceReport};
 use crate::state::{self, Block, State};
 use crate::surface::dns::{ListenerState, Responder, Zone};
-use crate::surface::{Applied, Outcome, hosts, pods};
+use crate::surface::{Applied, Outcome, hosts};
 use crate::view::View;
-use crate::writer::Writer;
 
 /// How long a change waits for the disk before it is shown all the same.
 const SAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long files may take before they are reported as failed and the next event is taken.
-const FILE_PATIENCE: Duration = Duration::from_secs(5);
-/// The same for HAProxy, which may have to be reloaded; shorter than the service's watchdog.
-const HAPROXY_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Engine {
     pub(super) async fn save(&mut self) -> SurfaceReport {
         let started = Instant::now();
+        if self.disk_hangs && self.health_of(Surface::State).waits(started) {
+            self.saved = Saved::Refused;
+            return SurfaceReport::failed(Surface::State, hangs(), started.elapsed());
+        }
         let root = self.root.clone();
         let state = State {
             book: Book::clone(&self.book),
@@ -38,8 +36,9 @@ impl Engine {
             Ok(Ok(Ok(written))) => Ok(written),
             Ok(Ok(Err(error))) => Err(error.to_string()),
             Ok(Err(interrupted)) => Err(interrupted.to_string()),
-            Err(_) => Err(format!("saving {} takes long: the disk hangs", state::PATH)),
+            Err(_) => Err(hangs()),
         };
+        self.disk_hangs = outcome.as_ref().is_err_and(|error| *error == hangs());
         self.saved = match outcome {
             Ok(_) => Saved::Yes,
             Err(_) => Saved::Refused,
@@ -94,39 +93,28 @@ impl Engine {
         None
     }
 
-    /// Brings the surfaces to the view, all at the same time.
-    pub(super) async fn show(&mut self, which: &[Surface]) -> Vec<SurfaceReport> {
+    /// Hands the view to the surfaces: DNS shows it at once, the others' reports are on their way.
+    pub(super) fn show(&mut self, which: &[Surface]) -> (Option<SurfaceReport>, Vec<Awaited>) {
         let view = self.view();
-        let mut work: Vec<Pin<Box<dyn Future<Output = SurfaceReport> + '_>>> = Vec::new();
-        if which.contains(&Surface::Dns)
-            && let Some(dns) = &self.dns
-        {
-            // First: it takes microseconds and waits for nothing.
-            let view = &view;
-            work.push(Box::pin(timed(Surface::Dns, FILE_PATIENCE, async move {
-                publish(dns, view)
-            })));
-        }
-        if which.contains(&Surface::Hosts) {
-            let (root, view) = (self.root.clone(), view.clone());
-            let job = on_writer(&self.writer, move || hosts::apply(&root, &view));
-            work.push(Box::pin(timed(Surface::Hosts, FILE_PATIENCE, job)));
-        }
-        if which.contains(&Surface::Haproxy) {
-            let haproxy = &mut self.haproxy;
-            let view = &view;
-            let job = async move { haproxy.apply(view).await.map_err(|error| error.to_string()) };
-            work.push(Box::pin(timed(Surface::Haproxy, HAPROXY_PATIENCE, job)));
-        }
-        if which.contains(&Surface::Pods) {
-            let (root, view) = (self.root.clone(), view.clone());
-            let job = on_writer(&self.writer, move || pods::apply(&root, &view));
-            work.push(Box::pin(timed(Surface::Pods, FILE_PATIENCE, job)));
-        }
-        let mut reports = join_all(work).await;
-        reports.sort_by_key(|report| report.surface);
-        reports
+        let dns = match &self.dns {
+            Some(dns) if which.contains(&Surface::Dns) => Some(publish(dns, &view)),
+            _ => None,
+        };
+        let lanes = [
+            (Surface::Hosts, &self.lanes.hosts),
+            (Surface::Haproxy, &self.lanes.haproxy),
+            (Surface::Pods, &self.lanes.pods),
+        ];
+        let wanted = lanes.iter().filter(|(surface, _)| which.contains(surface));
+        (
+            dns,
+            wanted.map(|(_, lane)| lane.show(view.clone())).collect(),
+        )
     }
+}
+
+fn hangs() -> String {
+    format!("saving {} takes long: the disk hangs", state::PATH)
 }
 
 /// The responder's listeners that have no socket, one line each.
@@ -142,43 +130,21 @@ pub fn dns_troubles(dns: &Responder) -> Vec<String> {
     states.filter_map(trouble).collect()
 }
 
-fn publish(dns: &Responder, view: &View) -> Result<Applied, String> {
+fn publish(dns: &Responder, view: &View) -> SurfaceReport {
+    let started = Instant::now();
     dns.publish(Zone::new(view));
     let troubles = dns_troubles(dns);
-    if troubles.len() == dns.state().len() && !troubles.is_empty() {
-        return Err(format!("nothing could be bound: {}", troubles.join("; ")));
+    if !troubles.is_empty() {
+        let error = format!(
+            "not all that was asked for is bound: {}",
+            troubles.join("; ")
+        );
+        return SurfaceReport::failed(Surface::Dns, error, started.elapsed());
     }
-    Ok(Applied {
+    let applied = Applied {
         outcome: Outcome::Updated,
         detail: format!("serial {}", view.book.generation),
-        notices: troubles,
-    })
-}
-
-async fn on_writer<E: std::fmt::Display + Send + 'static>(
-    writer: &Writer,
-    job: impl FnOnce() -> Result<Applied, E> + Send + 'static,
-) -> Result<Applied, String> {
-    match writer.run(job).await {
-        Ok(Ok(applied)) => Ok(applied),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(interrupted) => Err(interrupted.to_string()),
-    }
-}
-
-async fn timed(
-    surface: Surface,
-    patience: Duration,
-    work: impl Future<Output = Result<Applied, String>>,
-) -> SurfaceReport {
-    let started = Instant::now();
-    match timeout(patience, work).await {
-        Ok(Ok(applied)) => SurfaceReport::done(surface, applied, started.elapsed()),
-        Ok(Err(error)) => SurfaceReport::failed(surface, error, started.elapsed()),
-        Err(_) => {
-            let seconds = patience.as_secs();
-            let error = format!("not done within {seconds} seconds; it is tried again");
-            SurfaceReport::failed(surface, error, started.elapsed())
-        }
-    }
+        notices: Vec::new(),
+    };
+    SurfaceReport::done(Surface::Dns, applied, started.elapsed())
 }

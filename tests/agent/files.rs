@@ -79,17 +79,13 @@ fn a_changed_file_is_in_force_at_once() {
         status["masters"][1]["addresses"][0] == "127.77.0.52"
     });
     assert_eq!(status["masters"][1]["origin"], "cluster-file");
-    assert!(
-        sandbox
-            .hosts()
-            .contains("127.0.0.1 api.prod.k8s.internal api k8s.example.com\n")
-    );
+    let alias = "127.0.0.1 api.prod.k8s.internal api k8s.example.com\n";
+    until("the hosts file", || sandbox.hosts().contains(alias));
     assert!(sandbox.dns("master-2").contains("127.77.0.52"));
-    assert!(
-        sandbox
-            .read("srv/haproxy.cfg")
-            .contains("server master-2 127.77.0.52:")
-    );
+    until("HAProxy's file", || {
+        let file = sandbox.read("srv/haproxy.cfg");
+        file.contains("server master-2 127.77.0.52:")
+    });
 }
 
 #[test]
@@ -202,7 +198,9 @@ fn sighup_reads_everything_again() {
     });
     assert_eq!(status["node"]["role"], "master");
     let local = format!("server master-3 127.0.0.1:{}", sandbox.api_port());
-    assert!(sandbox.read("srv/haproxy.cfg").contains(&local));
+    until("HAProxy's file", || {
+        sandbox.read("srv/haproxy.cfg").contains(&local)
+    });
     assert!(
         agent
             .log()
