@@ -68,6 +68,10 @@ pub enum Error {
         /// What HAProxy said to the commands.
         answers: String,
     },
+    /// Nothing answers on the socket, and somebody holds a port that HAProxy needs: one of ours
+    /// that has lost its socket, or a stranger.
+    #[error("stayput's HAProxy does not answer: {}", .0.join("; "))]
+    Held(Vec<String>),
     /// After a reload the old structure is still running.
     #[error("HAProxy was told to reload but goes on with its old configuration; {hint}")]
     NotLive {
