@@ -11,7 +11,7 @@
 //! Addresses go first and on their own, so that a master that moves is followed also while a
 //! structure is refused. HAProxy not being there is a state, not a failure: the file is written all
 //! the same and waits for it. A process that holds its socket or a port of its and does not answer
-//! is a failure.
+//! is a failure, and so is a structure that is written and does not run.
 //!
 //! After a reload the old process lives on for the sessions that it has, for an hour at most, and
 //! is out of the Runtime API's reach: its sessions to a master that moves then end by keepalives
@@ -153,10 +153,6 @@ impl Haproxy {
                 self.talk(view).await?.moved?;
                 let detail = format!("{path} {file}, reloaded, runs as pid {}", info.pid);
                 (Outcome::Updated, detail)
-            }
-            Reloaded::ByHand => {
-                notices.push("haproxy.reload is empty: reload HAProxy yourself".to_owned());
-                (Outcome::Updated, format!("{path} {file}, not reloaded"))
             }
             Reloaded::Absent(why) => {
                 notices.extend(why);

@@ -51,8 +51,6 @@ pub(super) enum Validated {
 pub(super) enum Reloaded {
     /// The new structure runs.
     Live(Info),
-    /// No command is configured.
-    ByHand,
     /// HAProxy is not running and nobody is in its place: why, for people.
     Absent(Vec<String>),
 }
@@ -107,7 +105,7 @@ impl Haproxy {
         }
         match (run_reload(&settings.reload).await, before) {
             (None, None) => return self.not_running(view, None).await,
-            (None, Some(_)) => return Ok(Reloaded::ByHand),
+            (None, Some(_)) => return Err(Error::NotInForce(settings.config.clone())),
             (Some(Err(error)), None) => return self.not_running(view, Some(error)).await,
             (Some(Err(error)), Some(_)) => return Err(error.into()),
             (Some(Ok(_)), _) => {}
