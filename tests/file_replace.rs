@@ -345,6 +345,32 @@ fn in_place_changes_only_what_it_knows() {
 }
 
 #[test]
+fn in_place_never_writes_into_another_file_of_the_same_name() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path(HOSTS);
+    fs::write(&path, "01234").unwrap();
+    let open = || {
+        InPlace::open(&sandbox.root, Path::new(HOSTS), 100)
+            .unwrap()
+            .unwrap()
+    };
+    for replaced in [true, false] {
+        let mut file = open();
+        fs::rename(&path, sandbox.path("etc/old")).unwrap();
+        if replaced {
+            fs::write(&path, "01234").unwrap();
+        }
+        for result in [file.overwrite(0, b"x"), file.append(b"x")] {
+            assert!(matches!(result, Err(Error::Changed { .. })), "{result:?}");
+        }
+        assert_eq!(fs::read(sandbox.path("etc/old")).unwrap(), b"01234");
+        if replaced {
+            assert_eq!(fs::read(&path).unwrap(), b"01234");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let sandbox = Sandbox::new();
     let script = "mount -t tmpfs -o size=64k none \"$DIR\"/etc\n\

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use inotify::{EventMask, Inotify, WatchMask};
 use stayput::config::cluster::HostsMode;
 use stayput::file::Error;
 use stayput::root::Root;
@@ -403,6 +404,49 @@ fn inner_full_copy() {
     fs::remove_file(filler).unwrap();
     let applied = pods::apply(&root, &view).unwrap();
     assert_eq!(applied.detail, "3 copies, 1 written in place");
+}
+
+/// What inotify told since the last call: whether one of the files was closed by a writer.
+fn a_writer_closed(inotify: &mut Inotify) -> bool {
+    let mut space = [0; 4096];
+    match inotify.read_events(&mut space) {
+        Ok(mut events) => events.any(|event| event.mask.contains(EventMask::CLOSE_WRITE)),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The agent looks again whenever a writer closes one of these files. A look that opened one for
+/// writing would be the reason for the next look, without end.
+#[test]
+fn a_look_that_changes_nothing_opens_nothing_for_writing() {
+    let (dir, root) = sandbox("127.0.0.1 localhost\n");
+    let copy = pod(dir.path(), "1-etcd", HOST_NETWORK);
+    let (old, new) = (
+        three(HostsMode::InPlace, OLD),
+        three(HostsMode::InPlace, NEW),
+    );
+    let mut inotify = Inotify::init().unwrap();
+    for path in [dir.path().join("etc/hosts"), copy] {
+        inotify.watches().add(path, WatchMask::CLOSE_WRITE).unwrap();
+    }
+    for view in [&old, &new] {
+        assert_eq!(hosts::apply(&root, view).unwrap().outcome, Outcome::Updated);
+        assert!(a_writer_closed(&mut inotify), "the watch works");
+        assert_eq!(pods::apply(&root, view).unwrap().outcome, Outcome::Updated);
+        assert!(a_writer_closed(&mut inotify), "the watch works");
+        for _ in 0..3 {
+            let looked = hosts::apply(&root, view).unwrap();
+            assert_eq!(looked.outcome, Outcome::Unchanged);
+            let looked = pods::apply(&root, view).unwrap();
+            assert_eq!(looked.outcome, Outcome::Unchanged);
+        }
+        assert!(!a_writer_closed(&mut inotify));
+    }
+    hosts::remove(&root, &new).unwrap();
+    assert!(a_writer_closed(&mut inotify));
+    hosts::remove(&root, &new).unwrap();
+    assert!(!a_writer_closed(&mut inotify));
 }
 
 #[test]

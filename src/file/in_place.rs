@@ -4,14 +4,17 @@
 //! is good; see the hosts surface. This module makes sure that a write changes what the caller
 //! believes to be there: it compares first, and a file that somebody else has changed meanwhile is
 //! not touched. No write shortens the file or moves a byte in it.
+//!
+//! The file is opened for reading, and for writing only when bytes have to be written: closing a
+//! file that was open for writing tells every watcher of it (inotify(7), `IN_CLOSE_WRITE`), our own
+//! included, that somebody has written. A look must not be the reason for the next one.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::{FallocateFlags, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::target::open_regular;
@@ -22,9 +25,19 @@ use crate::root::{Place, Root, read_regular};
 #[derive(Debug)]
 pub struct InPlace {
     file: File,
+    stat: Stat,
+    access: Access,
     path: PathBuf,
     image: Vec<u8>,
-    _lock: OwnedFd,
+    /// Its folder is the one that is locked.
+    place: Place,
+}
+
+/// What the file is open for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Reading,
+    Writing,
 }
 
 impl InPlace {
@@ -42,7 +55,7 @@ impl InPlace {
     /// messages.
     pub fn open_at(place: Place, path: &Path, limit: u64) -> Result<Option<Self>, Error> {
         lock::patiently(&place.folder, path);
-        let Some((fd, _)) = open_regular(&place, OFlags::RDWR, path)? else {
+        let Some((fd, stat)) = open_regular(&place, OFlags::RDONLY, path)? else {
             return Ok(None);
         };
         let read = fd.try_clone().and_then(|fd| read_regular(fd, limit));
@@ -55,9 +68,11 @@ impl InPlace {
         })?;
         Ok(Some(Self {
             file: File::from(fd),
+            stat,
+            access: Access::Reading,
             path: path.to_owned(),
             image,
-            _lock: place.folder,
+            place,
         }))
     }
 
@@ -71,9 +86,28 @@ impl InPlace {
         &self.path
     }
 
+    /// Opens the same file again, for writing. [`Error::Changed`] if another one has its name now.
+    fn for_writing(&mut self) -> Result<(), Error> {
+        if self.access == Access::Writing {
+            return Ok(());
+        }
+        let same = |stat: &Stat| (stat.st_dev, stat.st_ino) == (self.stat.st_dev, self.stat.st_ino);
+        match open_regular(&self.place, OFlags::RDWR, &self.path)? {
+            Some((fd, stat)) if same(&stat) => {
+                self.file = File::from(fd);
+                self.access = Access::Writing;
+                Ok(())
+            }
+            _ => Err(Error::Changed {
+                path: self.path.clone(),
+            }),
+        }
+    }
+
     /// Overwrites bytes that are there already, with one system call. [`Error::Changed`] if they
     /// are not what we know, or if they end beyond the file.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.for_writing()?;
         let changed = || Error::Changed {
             path: self.path.clone(),
         };
@@ -97,6 +131,7 @@ impl InPlace {
     /// Writes bytes behind the file's end. The space is reserved first, so that a full disk leaves
     /// the file as it was.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.for_writing()?;
         let end = self.image.len() as u64;
         let metadata = self.file.metadata();
         if metadata.map_err(Error::io("look at", &self.path))?.len() != end {

@@ -12,7 +12,7 @@ use stayput::surface::Outcome;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::Instant;
 
-use crate::lab::{Lab, haproxy_is_here};
+use crate::lab::{HAPROXY, Lab, haproxy_is_here};
 
 #[tokio::test]
 async fn a_stopped_haproxy_is_a_state_and_finds_its_file_when_it_starts() {
@@ -128,14 +128,12 @@ async fn a_lost_socket_is_told_from_a_stopped_haproxy() {
     lab.start().await;
     let pid = lab.pid();
     std::fs::remove_file(lab.path("run/stayput/haproxy.sock")).unwrap();
-    let applied = lab.apply().await.unwrap();
-    assert_eq!(applied.outcome, Outcome::Absent, "{applied:?}");
-    let notices = applied.notices.join("\n");
-    assert!(notices.contains("restart stayput-haproxy"), "{notices}");
-    assert!(notices.contains("haproxy (pid "), "{notices}");
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("restart stayput-haproxy"), "{error}");
+    assert!(error.contains("haproxy (pid "), "{error}");
     assert!(
-        !notices.contains(&format!("(pid {pid})")),
-        "it was reloaded: {notices}"
+        !error.contains(&format!("(pid {pid})")),
+        "it was reloaded: {error}"
     );
 
     lab.stop_haproxy();
@@ -161,21 +159,54 @@ async fn without_a_haproxy_the_file_is_written_all_the_same() {
 }
 
 #[tokio::test]
-async fn whoever_has_the_port_is_named() {
-    if !haproxy_is_here() {
-        return;
-    }
+async fn whoever_has_the_port_is_named_and_a_failure() {
     let mut lab = Lab::new();
-    let _squatter = TcpListener::bind(lab.endpoint()).unwrap();
-    let applied = lab.apply().await.unwrap();
-    assert_eq!(applied.outcome, Outcome::Absent);
-    let notices = applied.notices.join("\n");
-    let taken = format!("{} is taken by", lab.endpoint());
-    assert!(notices.contains(&taken), "{notices}");
-    assert!(
-        notices.contains(&format!("(pid {})", std::process::id())),
-        "{notices}"
-    );
+    let reload = lab.cluster().haproxy.reload.clone();
+    for (binary, reload) in [
+        (HAPROXY, reload),
+        (HAPROXY, Vec::new()),
+        ("/nonexistent/haproxy", Vec::new()),
+    ] {
+        if binary == HAPROXY && !haproxy_is_here() {
+            continue;
+        }
+        lab.cluster().haproxy.binary = binary.into();
+        lab.cluster().haproxy.reload = reload;
+        let squatter = TcpListener::bind(lab.endpoint()).unwrap();
+        let error = lab.apply().await.unwrap_err().to_string();
+        let taken = format!("{} is taken by", lab.endpoint());
+        assert!(error.contains(&taken), "{error}");
+        assert!(
+            error.contains(&format!("(pid {})", std::process::id())),
+            "{error}"
+        );
+        assert!(lab.file().contains("server master-1 "));
+        drop(squatter);
+        let applied = lab.apply().await.unwrap();
+        assert_eq!(applied.outcome, Outcome::Absent, "{applied:?}");
+    }
+}
+
+/// Somebody who takes connections on the socket and hangs up, or says something else.
+#[tokio::test]
+async fn who_holds_the_socket_and_is_no_haproxy_is_a_failure() {
+    let mut lab = Lab::new();
+    lab.cluster().haproxy.binary = "/nonexistent/haproxy".into();
+    lab.apply().await.unwrap();
+    let listener = tokio::net::UnixListener::bind(lab.socket()).unwrap();
+    for words in ["", "220 mail.example.com ESMTP\n"] {
+        let stranger = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut command = String::new();
+            let mut reader = BufReader::new(&mut stream);
+            reader.read_line(&mut command).await.unwrap();
+            stream.write_all(words.as_bytes()).await.unwrap();
+        };
+        let (applied, ()) = tokio::join!(lab.apply(), stranger);
+        let error = applied.unwrap_err().to_string();
+        assert!(error.contains("'show info' is not understood"), "{error}");
+        assert!(error.contains(words.trim()), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -209,12 +240,10 @@ async fn a_holder_that_cannot_be_seen_is_not_called_another_process() {
     }
     let mut lab = Lab::new();
     let unseen = Unseen::listener(lab.endpoint());
-    let applied = lab.apply().await.unwrap();
-    assert_eq!(applied.outcome, Outcome::Absent);
-    let notices = applied.notices.join("\n");
-    assert!(notices.contains("possibly HAProxy itself"), "{notices}");
-    assert!(notices.contains("restart stayput-haproxy"), "{notices}");
-    assert!(!notices.contains("cannot listen there"), "{notices}");
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("possibly HAProxy itself"), "{error}");
+    assert!(error.contains("restart stayput-haproxy"), "{error}");
+    assert!(!error.contains("cannot listen there"), "{error}");
     drop(unseen);
 
     lab.start().await;

@@ -229,14 +229,34 @@ async fn a_reload_that_fails_is_told() {
         error.contains("/bin/sh") && error.contains("unit is masked"),
         "{error}"
     );
+}
 
+#[tokio::test]
+async fn a_structure_that_nobody_reloads_is_a_failure_until_it_is_live() {
+    if !haproxy_is_here() {
+        return;
+    }
+    let mut lab = Lab::new();
+    lab.start().await;
     lab.cluster().haproxy.reload = Vec::new();
-    let applied = lab.apply().await.unwrap();
-    assert!(
-        applied.notices[0].contains("haproxy.reload is empty"),
-        "{applied:?}"
-    );
-    assert!(!lab.observe().await.current);
+    lab.tell("master-2", lab.address(12));
+    lab.apply()
+        .await
+        .expect("an address needs no reload command");
+    lab.cluster().masters.pop();
+    for _ in 0..2 {
+        let error = lab.apply().await.unwrap_err();
+        assert!(matches!(error, Error::NotInForce(_)), "{error}");
+        assert!(error.to_string().contains("(haproxy.reload;"), "{error}");
+        assert!(!lab.file().contains("server master-3 "));
+        assert!(!lab.observe().await.current);
+    }
+    // The operator does it.
+    lab.stop_haproxy();
+    lab.start_haproxy();
+    lab.eventually("HAProxy agrees", async |lab| lab.observe().await.agrees())
+        .await;
+    assert_eq!(lab.apply().await.unwrap().outcome, Outcome::Unchanged);
 }
 
 #[tokio::test]

@@ -68,6 +68,16 @@ pub enum Error {
         /// What HAProxy said to the commands.
         answers: String,
     },
+    /// Nothing answers on the socket, and somebody holds a port that HAProxy needs: one of ours
+    /// that has lost its socket, or a stranger.
+    #[error("stayput's HAProxy does not answer: {}", .0.join("; "))]
+    Held(Vec<String>),
+    /// The file is written, another structure runs, and nothing may be run to change that.
+    #[error(
+        "{} is written but not in force: no reload command (haproxy.reload; a sandbox has none \
+         unless told); reload HAProxy yourself", .0.display()
+    )]
+    NotInForce(PathBuf),
     /// After a reload the old structure is still running.
     #[error("HAProxy was told to reload but goes on with its old configuration; {hint}")]
     NotLive {

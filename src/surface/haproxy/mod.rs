@@ -10,7 +10,8 @@
 //!
 //! Addresses go first and on their own, so that a master that moves is followed also while a
 //! structure is refused. HAProxy not being there is a state, not a failure: the file is written all
-//! the same and waits for it.
+//! the same and waits for it. A process that holds its socket or a port of its and does not answer
+//! is a failure, and so is a structure that is written and does not run.
 //!
 //! After a reload the old process lives on for the sessions that it has, for an hour at most, and
 //! is out of the Runtime API's reach: its sessions to a master that moves then end by keepalives
@@ -97,9 +98,9 @@ impl Haproxy {
         let mut notices: Vec<String> = disk.notice().into_iter().collect();
         let (running, moved) = match talk {
             Ok(Talk { running, moved }) => (running, moved),
-            Err(silent) => {
+            Err(unanswered) => {
                 self.install(view, &disk, &wanted, &mut notices).await?;
-                return Err(silent);
+                return Err(unanswered);
             }
         };
         if let Err(error) = &moved {
@@ -153,10 +154,6 @@ impl Haproxy {
                 let detail = format!("{path} {file}, reloaded, runs as pid {}", info.pid);
                 (Outcome::Updated, detail)
             }
-            Reloaded::ByHand => {
-                notices.push("haproxy.reload is empty: reload HAProxy yourself".to_owned());
-                (Outcome::Updated, format!("{path} {file}, not reloaded"))
-            }
             Reloaded::Absent(why) => {
                 notices.extend(why);
                 (
@@ -207,13 +204,15 @@ impl Haproxy {
     }
 
     /// Asks what runs and, where that is ours, brings its servers to the view's addresses. An error
-    /// means that HAProxy hangs.
+    /// means that somebody holds the socket and does not answer as HAProxy does: it hangs, mostly.
     async fn talk(&mut self, view: &View) -> Result<Talk, Error> {
         let api = self.api(view);
         let talk = tokio::time::timeout(TALK_LIMIT, async {
             let running = match api.info().await {
-                Err(error) if error.is_silent() => return Err(error.into()),
-                running => running.ok(),
+                Ok(info) => Some(info),
+                Err(error) if error.is_dead() => None,
+                // Somebody holds the socket who hangs, hangs up, or is no HAProxy.
+                Err(error) => return Err(error.into()),
             };
             let moved = match &running {
                 Some(info) if info.structure.is_some() => {

@@ -51,9 +51,7 @@ pub(super) enum Validated {
 pub(super) enum Reloaded {
     /// The new structure runs.
     Live(Info),
-    /// No command is configured.
-    ByHand,
-    /// HAProxy is not running: why, for people.
+    /// HAProxy is not running and nobody is in its place: why, for people.
     Absent(Vec<String>),
 }
 
@@ -99,32 +97,22 @@ impl Haproxy {
         outdated: bool,
     ) -> Result<Reloaded, Error> {
         let settings = &view.cluster.haproxy;
-        if before.is_none() && !settings.binary.exists() {
-            let binary = settings.binary.display();
-            return Ok(Reloaded::Absent(vec![format!(
-                "HAProxy is not installed: {binary} is not there"
-            )]));
-        }
+        let missing = before.is_none() && !settings.binary.exists();
         // While the machine starts, a reload of a unit that waits for the agent would wait too.
-        if before.is_none() && !outdated && self.in_the_way(view, None).await?.is_none() {
-            return Ok(Reloaded::Absent(self.not_running(view).await?));
+        let waiting = before.is_none() && !outdated && self.in_the_way(view, None).await?.is_none();
+        if missing || waiting {
+            return self.not_running(view, None).await;
         }
         match (run_reload(&settings.reload).await, before) {
-            (None, None) => return Ok(Reloaded::Absent(self.not_running(view).await?)),
-            (None, Some(_)) => return Ok(Reloaded::ByHand),
-            (Some(Err(error)), None) => {
-                let mut notices = self.not_running(view).await?;
-                notices.push(format!("the reload command says: {error}"));
-                return Ok(Reloaded::Absent(notices));
-            }
+            (None, None) => return self.not_running(view, None).await,
+            (None, Some(_)) => return Err(Error::NotInForce(settings.config.clone())),
+            (Some(Err(error)), None) => return self.not_running(view, Some(error)).await,
             (Some(Err(error)), Some(_)) => return Err(error.into()),
             (Some(Ok(_)), _) => {}
         }
         match self.new_process(view, wanted, before).await {
             Ok(info) => Ok(Reloaded::Live(info)),
-            Err(Some(error)) if error.is_dead() => {
-                Ok(Reloaded::Absent(self.not_running(view).await?))
-            }
+            Err(Some(error)) if error.is_dead() => self.not_running(view, None).await,
             Err(Some(error)) if error.is_silent() => Err(error.into()),
             Err(_) => {
                 let hint = match self.in_the_way(view, before).await? {
@@ -163,12 +151,18 @@ impl Haproxy {
         timeout(LIVE_LIMIT, polling).await.map_err(|_| last)
     }
 
-    /// Why nothing answers on the socket.
-    async fn not_running(&self, view: &View) -> Result<Vec<String>, Error> {
-        let socket = view.cluster.haproxy.socket.display();
-        let start = "not running: start stayput-haproxy".to_owned();
-        Ok(match self.in_the_way(view, None).await? {
-            None => vec![start],
+    /// What it means that nothing answers on the socket: HAProxy is not there, which is a state,
+    /// or somebody is in its place, which is a failure. `reload` is what its command said.
+    async fn not_running(
+        &self,
+        view: &View,
+        reload: Option<process::Error>,
+    ) -> Result<Reloaded, Error> {
+        let settings = &view.cluster.haproxy;
+        let socket = settings.socket.display();
+        let in_the_way = self.in_the_way(view, None).await?;
+        let binary = settings.binary.display();
+        let mut words = match &in_the_way {
             // A reload hands the old sockets on, so it does not make a lost one again.
             Some((_, holder)) if holder.is_called("haproxy") => vec![format!(
                 "{holder} does not answer on {socket}: if it is stayput's, restart \
@@ -177,10 +171,23 @@ impl Haproxy {
             Some((wanted, holder)) if holder.process.is_none() => vec![format!(
                 "nothing answers on {socket}, and {}: restart stayput-haproxy; if that does not \
                  help, `ss -ltnp` names the process",
-                taken(wanted, &holder)
+                taken(*wanted, holder)
             )],
-            Some((wanted, holder)) => vec![start, taken(wanted, &holder)],
-        })
+            Some((wanted, holder)) => vec![format!(
+                "{}: stop that program, or give one of the two another port, and start \
+                 stayput-haproxy",
+                taken(*wanted, holder)
+            )],
+            None if !settings.binary.exists() => {
+                vec![format!("HAProxy is not installed: {binary} is not there")]
+            }
+            None => vec!["not running: start stayput-haproxy".to_owned()],
+        };
+        words.extend(reload.map(|error| format!("the reload command says: {error}")));
+        match in_the_way {
+            Some(_) => Err(Error::Held(words)),
+            None => Ok(Reloaded::Absent(words)),
+        }
     }
 
     /// Who is on a port that HAProxy needs, and the port: anybody while HAProxy does not answer,
