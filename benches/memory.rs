@@ -78,7 +78,7 @@ fn grow_old(node: &Node, changes: usize, questions: usize, verdict: &mut Verdict
         )?;
     }
     look(format!("after {changes} changes"))?;
-    let asked = Questions::write(node)?.ask(node.dns, questions)?;
+    let asked = Questions::write(node, MASTERS)?.ask(node.dns, questions)?;
     let old = look(format!("and {asked} questions"))?;
     let threads = agent.process.threads()?;
     println!("\n{threads} threads, {MASTERS} masters\n");

@@ -11,15 +11,17 @@ use super::process::{find, on_processor};
 /// Questions that wait for their answers at any time.
 const OUTSTANDING: &str = "100";
 
-/// dnsperf's input: each name of a cluster once.
+/// dnsperf's input: names of a cluster, each once.
 pub(crate) struct Questions {
     path: PathBuf,
     pub(crate) names: usize,
 }
 
 impl Questions {
-    pub(crate) fn write(node: &Node) -> Result<Self> {
-        let lines: Vec<String> = node.names().map(|name| name + " A\n").collect();
+    /// For the first names of a cluster, at most so many.
+    pub(crate) fn write(node: &Node, at_most: usize) -> Result<Self> {
+        let names = node.names().take(at_most);
+        let lines: Vec<String> = names.map(|name| name + " A\n").collect();
         Ok(Self {
             names: lines.len(),
             path: node.write("questions", &lines.concat())?,
