@@ -14,6 +14,7 @@
 //!   size and time; so is what could not be watched.
 //! - A path that leads to a folder is reported when the entries of that folder change.
 //! - Reports say "look", not "changed": an own write is reported too.
+//! - A walk that breaks off is logged, all is watched anew, and every path is reported.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -66,21 +67,30 @@ impl Watch {
     /// Starts to watch: what changes after this returns is reported. The paths are looked up below
     /// the root, on the writer's thread; none of them need exist.
     pub async fn start(writer: &Writer, root: &Root, paths: Vec<PathBuf>) -> Result<Self, Error> {
-        let stream = Inotify::init()?.into_event_stream(vec![0; 4096])?;
-        let (root, watches) = (root.clone(), stream.watches());
-        let walk = move || {
-            let mut ways = Ways::new(root, watches, paths);
-            ways.walk();
-            ways
-        };
-        let ways = writer.run(walk).await?;
+        Self::with(writer, root, paths, Ways::walk).await
+    }
+
+    async fn with(
+        writer: &Writer,
+        root: &Root,
+        paths: Vec<PathBuf>,
+        walk: Walk,
+    ) -> Result<Self, Error> {
         let (sender, reports) = mpsc::channel(16);
-        let task = tokio::spawn(listen(stream, ways, writer.clone(), sender));
+        let listener = Listener {
+            writer: writer.clone(),
+            root: root.clone(),
+            paths,
+            walk,
+            reports: sender,
+        };
+        let begun = listener.begin().await?;
+        let task = tokio::spawn(listener.run(begun));
         Ok(Self { reports, task })
     }
 
-    /// The next path that is to be looked at, as it was given. Waits for ever once the runtime or the
-    /// writer ends. May be cancelled.
+    /// The next path that is to be looked at, as it was given. Waits for ever once the runtime
+    /// ends. May be cancelled.
     pub async fn next(&mut self) -> PathBuf {
         match self.reports.recv().await {
             Some(path) => path,
@@ -95,48 +105,104 @@ impl Drop for Watch {
     }
 }
 
-async fn listen(
-    mut events: EventStream<Vec<u8>>,
-    mut ways: Ways,
+/// Walks all ways; see [`Ways::walk`].
+type Walk = fn(&mut Ways) -> Vec<At>;
+
+/// Inotify's events, and the ways that they are about.
+type Begun = (EventStream<Vec<u8>>, Ways);
+
+/// The task behind a [`Watch`].
+struct Listener {
     writer: Writer,
+    root: Root,
+    paths: Vec<PathBuf>,
+    walk: Walk,
     reports: mpsc::Sender<PathBuf>,
-) {
-    let mut due = Instant::now() + INTERVAL;
-    loop {
-        let mut touched = BTreeSet::new();
-        match timeout_at(due, events.next()).await {
-            Ok(event) => {
-                let works = matches!(event, Some(Ok(_)));
-                ways.note(event, &mut touched);
-                if !works {
-                    sleep(RETRY).await;
-                }
-                if touched.is_empty() {
-                    continue;
+}
+
+/// Nobody takes reports any more.
+struct Gone;
+
+impl Listener {
+    /// A new instance of inotify that watches all paths.
+    async fn begin(&self) -> Result<Begun, Error> {
+        let stream = Inotify::init()?.into_event_stream(vec![0; 4096])?;
+        let mut ways = Ways::new(self.root.clone(), stream.watches(), self.paths.clone());
+        let walk = self.walk;
+        let first = move || {
+            walk(&mut ways);
+            ways
+        };
+        let ways = self.writer.run(first).await?;
+        Ok((stream, ways))
+    }
+
+    /// Listens until nobody takes reports any more, and begins anew whenever that breaks off.
+    async fn run(self, mut begun: Begun) {
+        while let Err(error) = self.listen(begun).await {
+            tracing::error!("the watch of files broke off and is started again: {error}");
+            begun = self.begin_anew().await;
+            // What changed meanwhile was not seen.
+            for path in &self.paths {
+                if self.reports.send(path.clone()).await.is_err() {
+                    return;
                 }
             }
-            Err(_) => due = Instant::now() + INTERVAL,
         }
-        let end = Instant::now() + BURST;
-        while !touched.is_empty() && Instant::now() < end {
-            let quiet = end.min(Instant::now() + QUIET);
-            match timeout_at(quiet, events.next()).await {
-                Ok(event) => ways.note(event, &mut touched),
-                Err(_) => break,
+    }
+
+    async fn begin_anew(&self) -> Begun {
+        let mut told = false;
+        loop {
+            sleep(RETRY).await;
+            match self.begin().await {
+                Ok(begun) => return begun,
+                Err(error) if !told => {
+                    told = true;
+                    tracing::error!("files are not watched; tried again every second: {error}");
+                }
+                Err(_) => {}
             }
         }
-        let walk = move || {
-            let changed = ways.walk();
-            (ways, changed)
-        };
-        let Ok((walked, changed)) = writer.run(walk).await else {
-            return;
-        };
-        ways = walked;
-        touched.extend(changed);
-        for at in touched {
-            if reports.send(ways.paths[at].clone()).await.is_err() {
-                return;
+    }
+
+    async fn listen(&self, (mut events, mut ways): Begun) -> Result<Gone, Interrupted> {
+        let mut due = Instant::now() + INTERVAL;
+        loop {
+            let mut touched = BTreeSet::new();
+            match timeout_at(due, events.next()).await {
+                Ok(event) => {
+                    let works = matches!(event, Some(Ok(_)));
+                    ways.note(event, &mut touched);
+                    if !works {
+                        sleep(RETRY).await;
+                    }
+                    if touched.is_empty() {
+                        continue;
+                    }
+                }
+                Err(_) => due = Instant::now() + INTERVAL,
+            }
+            let end = Instant::now() + BURST;
+            while !touched.is_empty() && Instant::now() < end {
+                let quiet = end.min(Instant::now() + QUIET);
+                match timeout_at(quiet, events.next()).await {
+                    Ok(event) => ways.note(event, &mut touched),
+                    Err(_) => break,
+                }
+            }
+            let walk = self.walk;
+            let again = move || {
+                let changed = walk(&mut ways);
+                (ways, changed)
+            };
+            let (walked, changed) = self.writer.run(again).await?;
+            ways = walked;
+            touched.extend(changed);
+            for at in touched {
+                if self.reports.send(ways.paths[at].clone()).await.is_err() {
+                    return Ok(Gone);
+                }
             }
         }
     }
@@ -308,4 +374,40 @@ fn end_of(stat: &Stat) -> End {
         stat.st_mtime.into(),
         stat.st_mtime_nsec.try_into().unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::time::timeout;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// The second walk breaks off, and so does the one with which the watch begins anew.
+    fn stumbling(ways: &mut Ways) -> Vec<At> {
+        static WALKS: AtomicUsize = AtomicUsize::new(0);
+        let walks = WALKS.fetch_add(1, Ordering::SeqCst);
+        assert!(!(1..=2).contains(&walks), "a walk that breaks off");
+        ways.walk()
+    }
+
+    #[tokio::test]
+    async fn a_walk_that_breaks_off_does_not_end_the_watch() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let writer = Writer::start().unwrap();
+        let paths = vec![PathBuf::from("/a"), PathBuf::from("/b")];
+        let mut watch = Watch::with(&writer, &root, paths.clone(), stumbling)
+            .await
+            .unwrap();
+        std::fs::write(dir.path().join("a"), "new").unwrap();
+        for path in paths {
+            let reported = timeout(DEADLINE, watch.next()).await;
+            assert_eq!(reported.unwrap(), path, "all are reported after a restart");
+        }
+        std::fs::write(dir.path().join("b"), "newer").unwrap();
+        let reported = timeout(DEADLINE, watch.next()).await;
+        assert_eq!(reported.unwrap(), Path::new("/b"));
+    }
 }
