@@ -20,7 +20,7 @@ use std::time::Instant;
 use lab::agent::Agent;
 use lab::figures::{Sample, microseconds, milliseconds, ratio, table};
 use lab::load::Questions;
-use lab::node::{Node, free_port};
+use lab::node::{Node, free_ports};
 use lab::process::{Running, on_processor};
 use lab::question::{Asker, answer_blindly};
 use lab::servers::{self, CommandOf};
@@ -55,10 +55,15 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(BARE) {
         let listen = arguments.next().and_then(|listen| listen.parse().ok());
-        let outcome = listen.map_or_else(|| Err("no address".into()), answer_blindly);
-        return exit_code(outcome.map(|()| Verdict::default()));
+        return match listen.map(answer_blindly) {
+            Some(Ok(())) => ExitCode::SUCCESS,
+            failed => {
+                eprintln!("the bare loop ended: {failed:?}");
+                ExitCode::FAILURE
+            }
+        };
     }
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {
@@ -102,7 +107,8 @@ impl Server {
 
     /// Another server with the same names; `None` where the machine does not have it.
     fn other(name: &str, node: &Node, command: CommandOf) -> Result<Option<Self>> {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let [port] = free_ports()?;
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let Some(command) = command(node, listen)? else {
             return Ok(None);
         };
@@ -127,8 +133,8 @@ impl Server {
     fn measure(&mut self, questions: usize) -> Result {
         let before = self.process.processor_time()?;
         let answers = self.questions.ask(self.listen, questions)?;
-        let spent = self.process.processor_time()? - before;
-        self.cost.add(spent / answers);
+        let after = self.process.processor_time()?;
+        self.cost.add(after.saturating_sub(before) / answers);
         Ok(())
     }
 }

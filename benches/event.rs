@@ -54,7 +54,7 @@ const PLACES: [Ipv4Addr; 4] = [
 const OTHERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 77, 2, 1), Ipv4Addr::new(127, 77, 3, 1)];
 
 fn main() -> ExitCode {
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {
@@ -223,10 +223,10 @@ impl<'n> Reloading<'n> {
     fn edit(&self, path: &str, old: &str, new: &str) -> Result {
         let text = fs::read_to_string(self.node.path(path))?;
         let edited = text.replacen(old, new, 1);
-        match file::replace(&self.root, Path::new(path), edited.as_bytes(), 0o644)? {
-            true => Ok(()),
-            false => Err(format!("{path} does not hold '{old}'").into()),
+        if file::replace(&self.root, Path::new(path), edited.as_bytes(), 0o644)? {
+            return Ok(());
         }
+        Err(format!("{path} does not hold '{old}'").into())
     }
 }
 
@@ -246,9 +246,9 @@ fn write_barely(folder: &Path, files: usize) -> Result {
 /// How often one event fsyncs, counted by strace in an agent of its own.
 fn syncs_of_an_event() -> Result<usize> {
     let strace = find("strace").ok_or("install strace: this benchmark counts fsyncs with it")?;
-    let node = cluster()?;
+    let (node, folder) = (cluster()?, scratch()?);
     let mut stayput = Stayput::start(&node)?;
-    let trace = node.path("trace");
+    let trace = folder.path().join("trace");
     let mut command = Command::new(strace);
     command.args(["-f", "-e", "trace=fsync,fdatasync,sync_file_range", "-o"]);
     command

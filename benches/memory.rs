@@ -26,14 +26,12 @@ use lab::{Result, argument, eventually, machine};
 const RESIDENT: u64 = 8 << 20;
 const STARTS: usize = 20;
 const FIRST_ANSWER: Duration = Duration::from_millis(50);
-const MASTERS: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(127, 77, 1, 1),
-    Ipv4Addr::new(127, 77, 2, 1),
-    Ipv4Addr::new(127, 77, 3, 1),
-];
+const MASTERS: usize = 3;
+/// Each master goes round among so many addresses of its own.
+const PLACES: [u8; 4] = [1, 2, 3, 4];
 
 fn main() -> ExitCode {
-    exit_code(run())
+    exit_code(run)
 }
 
 fn run() -> Result<Verdict> {
@@ -41,14 +39,21 @@ fn run() -> Result<Verdict> {
     let questions = argument("--questions", 1_000_000)?;
     machine::describe(&[("haproxy", "-v"), ("dnsperf", "-h")]);
     let mut verdict = Verdict::default();
-    let node = Node::new(MASTERS.to_vec(), true)?;
-    for address in MASTERS {
-        be_master(address, node.api_port)?;
+    let first = (0..MASTERS).map(|master| address(master, PLACES[0]));
+    let node = Node::new(first.collect(), true)?;
+    for (master, place) in (0..MASTERS).flat_map(|m| PLACES.map(|place| (m, place))) {
+        be_master(address(master, place), node.api_port)?;
     }
     grow_old(&node, changes, questions, &mut verdict)?;
     start(&node, &mut verdict)?;
     machine::load();
     Ok(verdict)
+}
+
+/// A master's address: of a network of its own.
+fn address(master: usize, place: u8) -> Ipv4Addr {
+    let network = u8::try_from(master).unwrap_or(u8::MAX);
+    Ipv4Addr::new(127, 77, network, place)
 }
 
 /// Memory at the start, after the changes, and after the questions.
@@ -63,23 +68,20 @@ fn grow_old(node: &Node, changes: usize, questions: usize, verdict: &mut Verdict
         Result::Ok(memory)
     };
     look("at the start".to_owned())?;
-    // Any address of the other two: each master's place changes, none is held by two.
-    for change in 0..changes {
-        let master = change % MASTERS.len();
-        let [_, _, network, _] = MASTERS[master].octets();
-        let host = if change / MASTERS.len() % 2 == 0 {
-            2
-        } else {
-            1
-        };
-        let address = Ipv4Addr::new(127, 77, network, host);
-        agent.event(&format!("master-{}", master + 1), address.into())?;
+    // The first round would lead each master to where it is already.
+    for change in (MASTERS..).take(changes) {
+        let master = change % MASTERS;
+        let place = PLACES[change / MASTERS % PLACES.len()];
+        agent.event(
+            &format!("master-{}", master + 1),
+            address(master, place).into(),
+        )?;
     }
     look(format!("after {changes} changes"))?;
     let asked = Questions::write(node)?.ask(node.dns, questions)?;
     let old = look(format!("and {asked} questions"))?;
     let threads = agent.process.threads()?;
-    println!("\n{threads} threads, {} masters\n", MASTERS.len());
+    println!("\n{threads} threads, {MASTERS} masters\n");
     let head = ["memory, MB", "resident", "of it anonymous", "peak"];
     println!("{}\n", table(&head, rows));
     verdict.require(

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use files::{follow, load, watch};
+use files::{UNWATCHED, follow, load, watch_files};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
@@ -24,7 +24,7 @@ use crate::book::Event;
 use crate::config;
 use crate::config::node::NodeSettings;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
-use crate::engine::{EVERYTHING, Engine};
+use crate::engine::{EVERYTHING, Engine, OpenError};
 use crate::lock;
 use crate::name::Name;
 use crate::own;
@@ -41,6 +41,9 @@ use crate::writer::Writer;
 /// How often surfaces are verified without a reason, and HAProxy's servers looked at.
 const VERIFY: Duration = Duration::from_secs(10);
 const OBSERVE: Duration = Duration::from_secs(2);
+/// How long work in progress may take when the agent is asked to stop; shorter than the service's own
+/// limit together with what follows.
+const STOP_PATIENCE: Duration = Duration::from_secs(6);
 /// Orders that wait for the task; more wait at the socket.
 const WAITING_ORDERS: usize = 16;
 
@@ -66,12 +69,9 @@ pub enum Error {
     /// Another stayput is at work.
     #[error(transparent)]
     Lock(#[from] lock::Error),
-    /// The book refuses the cluster file.
+    /// The saved book cannot be read, or refuses the cluster file.
     #[error(transparent)]
-    Rejected(#[from] crate::book::Rejection),
-    /// Files cannot be watched.
-    #[error(transparent)]
-    Watch(#[from] crate::source::watch::Error),
+    Open(#[from] OpenError),
     /// The operating system refuses.
     #[error("cannot {doing}: {source}")]
     Os {
@@ -84,7 +84,8 @@ pub enum Error {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<(), Error> {
-    let mut signals = Signals::new().map_err(os("listen to signals"))?;
+    let mut hup = signal(SignalKind::hangup()).map_err(os("listen to signals"))?;
+    let ended = ended().map_err(os("listen to signals"))?;
     let (cluster, node) = load(&settings)?;
     let _lock = lock::take(&settings.root, Duration::from_secs(10))?;
     let writer = Writer::start().map_err(os("start the writing thread"))?;
@@ -95,19 +96,38 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         .map_err(os("start the responder's thread"))?;
     let server = Server::bind(&settings.root).map_err(os("bind the control socket"))?;
     let (sender, orders) = mpsc::channel(WAITING_ORDERS);
-    let mut agent = Agent::new(settings, engine, orders).await?;
+    let mut agent = Agent::new(settings, engine, orders).await;
     let (stop, stopped) = oneshot::channel::<Infallible>();
     let serving = tokio::spawn(server.serve(sender, agent.status.clone(), stopped));
-    agent.start().await;
-    agent.work(&mut signals).await;
+    let (halt, halted) = watch::channel(false);
+    tokio::select! {
+        () = agent.live(&mut hup, halted) => {}
+        () = async {
+            ended.await;
+            let _ = halt.send(true);
+            tokio::time::sleep(STOP_PATIENCE).await;
+        } => warn!("work in progress did not end in time and is left to the next start"),
+    }
     tell(&[NotifyState::Stopping]);
     drop(stop);
     agent.finish().await;
     // Orders still waiting are told that the agent is stopping.
     drop(agent);
-    let _ = tokio::time::timeout(Duration::from_secs(5), serving).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     info!("stopped");
     Ok(())
+}
+
+/// Ends when the agent is asked to.
+fn ended() -> std::io::Result<impl Future<Output = ()>> {
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut term = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+    })
 }
 
 struct Agent {
@@ -117,37 +137,18 @@ struct Agent {
     links: Option<netlink::Watch>,
     upstream: Upstream,
     upstream_errors: BTreeMap<Name, String>,
-    files: Watch,
+    /// `None` where the kernel has no watch left; then the files are read again and again.
+    files: Option<Watch>,
     problems: Vec<String>,
     since: u64,
     status: Arc<ArcSwap<crate::status::Status>>,
 }
 
-struct Signals {
-    hup: Signal,
-    int: Signal,
-    term: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hup: signal(SignalKind::hangup())?,
-            int: signal(SignalKind::interrupt())?,
-            term: signal(SignalKind::terminate())?,
-        })
-    }
-}
-
 impl Agent {
-    async fn new(
-        settings: Settings,
-        engine: Engine,
-        orders: mpsc::Receiver<Order>,
-    ) -> Result<Self, Error> {
+    async fn new(settings: Settings, engine: Engine, orders: mpsc::Receiver<Order>) -> Self {
         let since = crate::clock::unix_now();
         let view = engine.view();
-        let files = watch(&settings, &engine).await?;
+        let files = watch_files(&settings, &engine).await;
         let status = picture::of(&picture::Input {
             view: &view,
             provision: engine.provision(),
@@ -155,7 +156,7 @@ impl Agent {
             problems: &[],
             upstream_errors: &BTreeMap::new(),
         });
-        Ok(Self {
+        Self {
             links: own::counts(&engine, &view.node).then(netlink::Watch::start),
             upstream: follow(&engine),
             upstream_errors: BTreeMap::new(),
@@ -166,7 +167,7 @@ impl Agent {
             settings,
             engine,
             orders,
-        })
+        }
     }
 
     /// The first round over all surfaces; then the service counts as ready.
@@ -177,20 +178,16 @@ impl Agent {
             .master()
             .map_or("worker".to_owned(), |name| format!("master {name}"));
         info!(domain = %view.cluster.domain, %role, generation = view.book.generation, "starting");
-        let own = if self.links.is_some() {
-            let snapshot = netlink::snapshot().await.ok();
-            snapshot.and_then(|snapshot| own::event(&view, &snapshot))
-        } else {
-            None
-        };
-        let report = match own {
-            Some(event) => self.engine.handle(&event).await.ok(),
-            None => None,
-        };
-        let report = match report {
-            Some(report) => report,
-            None => self.engine.repair(&EVERYTHING).await,
-        };
+        // What was written since the files were read, and before they were watched, is not missed.
+        let _ = self.reread().await;
+        if self.links.is_some()
+            && let Ok(snapshot) = netlink::snapshot().await
+            && let Some(event) = own::event(&self.engine.view(), &snapshot)
+            && let Err(error) = self.engine.hear(&event)
+        {
+            warn!("{error}");
+        }
+        let report = self.engine.repair(&EVERYTHING).await;
         self.engine.observe().await;
         // What failed has been logged already.
         for surface in report
@@ -206,13 +203,18 @@ impl Agent {
         info!("ready");
     }
 
-    async fn work(&mut self, signals: &mut Signals) {
-        let mut verify = every(VERIFY);
+    /// The whole life, until it is told to halt; what is in progress then is finished.
+    async fn live(&mut self, hup: &mut Signal, mut halted: watch::Receiver<bool>) {
+        self.start().await;
+        let mut verify_files = every(VERIFY);
+        let mut verify_rest = every(VERIFY);
         let mut observe = every(OBSERVE);
-        let mut watchdog = every(sd_notify::watchdog_enabled().map_or(VERIFY, |limit| limit / 3));
+        let mut watchdog = Watchdog::new();
         loop {
+            watchdog.feed();
             let retry = self.engine.next_retry();
             tokio::select! {
+                _ = halted.wait_for(|halt| *halt) => return,
                 Some((command, reply)) = self.orders.recv() => {
                     let outcome = self.obey(command).await;
                     // Who asked may have gone away; the work is done all the same.
@@ -220,21 +222,20 @@ impl Agent {
                 }
                 snapshot = next_snapshot(&mut self.links) => self.own_address(snapshot).await,
                 observation = self.upstream.next() => self.followed(observation).await,
-                path = self.files.next() => self.file_changed(&path).await,
+                path = next_file(&mut self.files) => self.file_changed(&path).await,
                 () = until(retry) => {
                     let due = self.engine.due(Instant::now());
                     self.engine.repair(&due).await;
                 }
-                _ = verify.tick() => self.verify().await,
+                _ = verify_files.tick() => self.verify_files().await,
+                _ = verify_rest.tick() => self.verify_rest().await,
                 _ = observe.tick() => { self.engine.observe().await; }
-                _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
-                _ = signals.hup.recv() => {
+                _ = watchdog.interval.tick() => {}
+                _ = hup.recv() => {
                     info!("SIGHUP: reading the cluster file again");
                     // What is wrong is logged and shown by status.
                     let _ = self.reload().await;
                 }
-                _ = signals.term.recv() => break,
-                _ = signals.int.recv() => break,
             }
             self.publish();
         }
@@ -242,8 +243,7 @@ impl Agent {
 
     /// Queries in flight are answered; the book is saved once more if the disk refused before.
     async fn finish(&mut self) {
-        let due = self.engine.due(Instant::now() + VERIFY);
-        if due.contains(&Surface::State) {
+        if !self.engine.is_saved() {
             self.engine.repair(&[Surface::State]).await;
         }
         self.engine.stop_dns();
@@ -274,12 +274,20 @@ impl Agent {
         report.map_err(|rejection| OrderError::Refused(rejection.into()))
     }
 
+    fn all_problems(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
+        if self.files.is_none() {
+            problems.push(UNWATCHED.to_owned());
+        }
+        problems
+    }
+
     fn publish(&self) {
         let status = picture::of(&picture::Input {
             view: &self.engine.view(),
             provision: self.engine.provision(),
             agent: Some((&self.engine, self.since)),
-            problems: &self.problems,
+            problems: &self.all_problems(),
             upstream_errors: &self.upstream_errors,
         });
         self.status.store(Arc::new(status));
@@ -290,6 +298,40 @@ async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, n
     match links {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
+    }
+}
+
+async fn next_file(files: &mut Option<Watch>) -> PathBuf {
+    match files {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// systemd's watchdog: fed whenever the loop comes round.
+struct Watchdog {
+    interval: Interval,
+    fed: Option<Instant>,
+    period: Duration,
+}
+
+impl Watchdog {
+    fn new() -> Self {
+        // Without a watchdog the loop comes round for nothing now and then.
+        let period = sd_notify::watchdog_enabled().map_or(VERIFY, |limit| limit / 4);
+        Self {
+            interval: every(period),
+            fed: None,
+            period,
+        }
+    }
+
+    fn feed(&mut self) {
+        let now = Instant::now();
+        if self.fed.is_none_or(|at| now - at >= self.period / 2) {
+            tell(&[NotifyState::Watchdog]);
+            self.fed = Some(now);
+        }
     }
 }
 

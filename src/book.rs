@@ -126,6 +126,13 @@ impl Book {
         self.records.get(name).map_or(&[], |r| &r.addresses)
     }
 
+    /// The same book under the next generation.
+    #[must_use]
+    pub fn renumbered(mut self, now: u64) -> Self {
+        self.generation = successor(self.generation, now);
+        self
+    }
+
     /// What moved between two books, in the order of names.
     pub fn moves_since(&self, before: &Self) -> Vec<Move> {
         let mut names: Vec<&Name> = before.records.keys().chain(self.records.keys()).collect();

@@ -11,30 +11,35 @@
 mod show;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
 
 use crate::address::Loopback;
-use crate::book::{self, Book, Event, Move, Rejection};
+use crate::book::{self, Book, Event, Move, Origin, Rejection};
 use crate::clock;
 use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
+use crate::name::Name;
 use crate::provision::{Facts, Provision};
 use crate::report::{DoneBy, Report, Surface, milliseconds};
 use crate::request::Refusal;
 use crate::root::Root;
-use crate::state::{self, Loaded, State};
+use crate::state::{self, Block, Loaded, State};
 use crate::surface::dns::{Responder, Zone};
 use crate::surface::haproxy::{self, Haproxy, Observation};
-use crate::surface::hosts;
 use crate::view::View;
 use crate::writer::Writer;
 
 pub use show::dns_troubles;
+
+/// How long one look at HAProxy or at a manifest may take.
+const OBSERVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Every surface, in the order of reports.
 pub const ALL: [Surface; 4] = [
@@ -53,6 +58,17 @@ pub const EVERYTHING: [Surface; 5] = [
     Surface::Pods,
 ];
 
+/// Why there is no engine. Nothing has been written.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The saved book cannot be read.
+    #[error(transparent)]
+    State(#[from] state::Unreadable),
+    /// The book refuses the cluster file.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
 /// Book, surfaces and what is known of their health.
 #[derive(Debug)]
 pub struct Engine {
@@ -63,11 +79,24 @@ pub struct Engine {
     node: Arc<Node>,
     book: Arc<Book>,
     provision: Provision,
-    saved: bool,
+    block: Option<Block>,
+    saved: Saved,
+    /// Moves that no report has told yet.
+    moves: Vec<Move>,
     dns: Option<Responder>,
     haproxy: Haproxy,
     observation: Option<Result<Observation, haproxy::Error>>,
     health: BTreeMap<Surface, Health>,
+}
+
+/// Whether the book on disk is the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Saved {
+    Yes,
+    /// It has changed; it is saved before it is shown.
+    NotYet,
+    /// The disk refused; it is tried again after a pause.
+    Refused,
 }
 
 impl Engine {
@@ -79,7 +108,7 @@ impl Engine {
         done_by: DoneBy,
         cluster: Cluster,
         node: Node,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, OpenError> {
         let loading = root.clone();
         let loaded = writer.run(move || state::load(&loading)).await;
         let mut notices = Vec::new();
@@ -90,31 +119,33 @@ impl Engine {
                 notices.push(damaged(&reason, set_aside.as_deref()));
                 State::default()
             }
-            Err(interrupted) => {
-                notices.push(damaged(&interrupted.to_string(), None));
-                State::default()
-            }
+            Ok(Loaded::Unreadable(unreadable)) => return Err(unreadable.into()),
+            Err(interrupted) => return Err(state::Unreadable(interrupted.to_string()).into()),
         };
         for notice in &notices {
             error!("{notice}");
         }
-        let book = book::reduce(&state.book, &declared(&cluster), clock::unix_now())?;
         let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
         health.entry(Surface::State).or_default().notices = notices;
-        Ok(Self {
+        let event = declared(&cluster);
+        let mut engine = Self {
             haproxy: Haproxy::new(root.clone(), writer.clone()),
             root,
             writer,
             done_by,
             cluster: Arc::new(cluster),
             node: Arc::new(node),
-            saved: book == state.book,
-            book: Arc::new(book),
+            saved: Saved::Yes,
+            moves: Vec::new(),
+            book: Arc::new(state.book),
             provision: state.provision,
+            block: state.block,
             dns: None,
             observation: None,
             health,
-        })
+        };
+        engine.hear(&event)?;
+        Ok(engine)
     }
 
     /// Starts the responder with the book as it is, before slower surfaces are brought up.
@@ -153,7 +184,7 @@ impl Engine {
 
     /// Which addresses a master may have here.
     pub fn loopback(&self) -> Loopback {
-        loopback(&self.root)
+        self.root.loopback()
     }
 
     /// Who does the work.
@@ -203,57 +234,65 @@ impl Engine {
     /// Takes an event to all surfaces. A rejected one changes nothing.
     pub async fn handle(&mut self, event: &Event) -> Result<Report, Rejection> {
         let started = Instant::now();
-        let moves = self.hear(event)?;
-        Ok(self.bring(&ALL, moves, started).await)
+        self.hear(event)?;
+        Ok(self.bring(&ALL, started).await)
     }
 
     /// Takes an event into the book alone; a later [`Self::repair`] saves and shows it.
-    pub fn hear(&mut self, event: &Event) -> Result<Vec<Move>, Rejection> {
+    pub fn hear(&mut self, event: &Event) -> Result<(), Rejection> {
         let next = book::reduce(&self.book, event, clock::unix_now())?;
-        let moves = next.moves_since(&self.book);
-        for Move {
-            name,
-            before,
-            after,
-        } in &moves
-        {
-            info!(%name, ?before, ?after, "moved");
+        self.replace_book(next);
+        Ok(())
+    }
+
+    fn replace_book(&mut self, next: Book) {
+        if next == *self.book {
+            return;
         }
-        self.saved &= next == *self.book;
+        for moved in next.moves_since(&self.book) {
+            info!(name = %moved.name, before = ?moved.before, after = ?moved.after, "moved");
+            self.moves.push(moved);
+        }
         self.book = Arc::new(next);
-        Ok(moves)
+        self.saved = Saved::NotYet;
+    }
+
+    /// Whether the book in force would be lost now.
+    pub fn is_saved(&self) -> bool {
+        self.saved == Saved::Yes
+    }
+
+    /// What upstream names said last of a master.
+    pub fn said_upstream(&self, master: &Name) -> Vec<IpAddr> {
+        let said = self.book.said.get(&Origin::Upstream);
+        said.and_then(|said| said.get(master))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Brings surfaces to the view as it is: at start, to repair, to try again.
     pub async fn repair(&mut self, which: &[Surface]) -> Report {
-        self.bring(which, Vec::new(), Instant::now()).await
+        self.bring(which, Instant::now()).await
     }
 
     /// Puts another cluster file in force.
     pub async fn reconfigure(&mut self, cluster: Cluster, node: Node) -> Result<Report, Rejection> {
         let started = Instant::now();
-        let before = self.view();
-        let moves = self.hear(&declared(&cluster))?;
+        let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
+        if cluster != *self.cluster && next.generation == self.book.generation {
+            // Aliases and times to live are in the zone, too: its serial has to grow.
+            next = next.renumbered(clock::unix_now());
+        }
+        self.replace_book(next);
+        if node.role != self.node.role {
+            self.set_provision(Provision::default());
+        }
         self.cluster = Arc::new(cluster);
         self.node = Arc::new(node);
-        self.leave_hosts(before).await;
         if let Some(dns) = &self.dns {
             dns.set_listen(&self.cluster.dns.listen);
         }
-        Ok(self.bring(&ALL, moves, started).await)
-    }
-
-    /// Takes our block out of a hosts file that is no longer ours, or that belonged to another domain.
-    async fn leave_hosts(&mut self, before: View) {
-        let same_file = before.cluster.hosts.path == self.cluster.hosts.path;
-        if same_file && before.cluster.domain == self.cluster.domain {
-            return;
-        }
-        let root = self.root.clone();
-        let removed = self.writer.run(move || hosts::remove(&root, &before)).await;
-        if let Ok(Err(error)) = removed {
-            warn!("the old hosts block stays: {error}");
-        }
+        Ok(self.bring(&ALL, started).await)
     }
 
     /// The operator says that this master is complete, or no longer.
@@ -264,33 +303,53 @@ impl Engine {
         } else {
             self.provision.undone()
         };
-        self.saved &= next == self.provision;
-        self.provision = next;
-        self.bring(&[Surface::Haproxy], Vec::new(), started).await
+        self.set_provision(next);
+        self.bring(&[Surface::Haproxy], started).await
+    }
+
+    fn set_provision(&mut self, next: Provision) {
+        if next != self.provision {
+            self.provision = next;
+            self.saved = Saved::NotYet;
+        }
     }
 
     /// Looks at HAProxy and at the manifest, and follows what they say of this master.
     pub async fn observe(&mut self) -> Option<Report> {
         let view = self.view();
-        let observation = self.haproxy.observe(&view).await;
+        let looking = timeout(OBSERVE_PATIENCE, self.haproxy.observe(&view));
+        let Ok(observation) = looking.await else {
+            warn!("looking at HAProxy takes long: the disk or HAProxy hangs");
+            return None;
+        };
         let ready = observation.as_ref().is_ok_and(Observation::local_ready);
         self.observation = Some(observation);
         self.node.master()?;
-        let facts = Facts {
-            manifest: self.root.exists(Path::new(APISERVER_MANIFEST)),
-            ready,
-        };
+        let manifest = self.manifest_exists().await?;
+        let facts = Facts { manifest, ready };
         let next = self.provision.seen(facts, clock::unix_now());
         if next == self.provision {
             return None;
         }
-        let changed = next.complete.is_some() != self.provision.complete.is_some();
-        self.saved = false;
-        self.provision = next;
-        if changed {
+        if next.complete.is_some() != self.provision.complete.is_some() {
             info!(provisioned = next.complete.is_some(), "this master");
         }
+        self.set_provision(next);
         Some(self.repair(&[Surface::Haproxy]).await)
+    }
+
+    /// `None` where that cannot be told now: not known is not gone.
+    async fn manifest_exists(&self) -> Option<bool> {
+        let root = self.root.clone();
+        let look = move || root.exists(Path::new(APISERVER_MANIFEST));
+        match timeout(OBSERVE_PATIENCE, self.writer.run(look)).await {
+            Ok(Ok(Ok(exists))) => Some(exists),
+            Ok(Ok(Err(error))) => {
+                debug!("cannot look for {APISERVER_MANIFEST}: {error}");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 
     /// Surfaces that failed and whose pause is over.
@@ -309,12 +368,21 @@ impl Engine {
         self.health.entry(surface).or_default()
     }
 
-    async fn bring(&mut self, which: &[Surface], moves: Vec<Move>, started: Instant) -> Report {
+    async fn bring(&mut self, which: &[Surface], started: Instant) -> Report {
         let mut reports = Vec::with_capacity(which.len() + 1);
-        if !self.saved || which.contains(&Surface::State) {
+        let leftover = if which.contains(&Surface::Hosts) {
+            self.leave_old_block().await
+        } else {
+            None
+        };
+        if self.saved == Saved::NotYet || which.contains(&Surface::State) {
             reports.push(self.save().await);
         }
         reports.extend(self.show(which).await);
+        let hosts = reports.iter_mut().find(|r| r.surface == Surface::Hosts);
+        if let Some(hosts) = hosts {
+            hosts.notices.extend(leftover);
+        }
         let now = Instant::now();
         for report in &reports {
             self.health_of(report.surface).note(report, now);
@@ -322,19 +390,10 @@ impl Engine {
         Report {
             done_by: self.done_by,
             generation: self.book.generation,
-            moves,
+            moves: std::mem::take(&mut self.moves),
             surfaces: reports,
             milliseconds: milliseconds(started.elapsed()),
         }
-    }
-}
-
-/// Which addresses a master may have below this root.
-pub fn loopback(root: &Root) -> Loopback {
-    if root.is_system() {
-        Loopback::Refused
-    } else {
-        Loopback::Allowed
     }
 }
 

@@ -76,6 +76,11 @@ impl Health {
         self.retry_at
     }
 
+    /// Whether it failed and its pause is not over yet.
+    pub fn waits(&self, now: Instant) -> bool {
+        self.retry_at.is_some_and(|at| at > now)
+    }
+
     /// Whether its pause after a failure is over.
     pub fn due(&self, now: Instant) -> bool {
         self.retry_at.is_some_and(|at| at <= now)

@@ -1,11 +1,10 @@
 //! This node's own address: look at its interfaces, and tell the book if it is a master's.
 
-use crate::book::{Event, Origin};
+use crate::book::{Event, Origin, Rejection};
 use crate::config::Node;
 use crate::config::node::Selection;
 use crate::engine::Engine;
 use crate::report::Report;
-use crate::request::Refusal;
 use crate::source::interface::{self, Snapshot};
 use crate::source::netlink;
 use crate::view::View;
@@ -30,18 +29,31 @@ pub fn counts(engine: &Engine, node: &Node) -> bool {
     node.master().is_some() && (engine.root().is_system() || named)
 }
 
+/// Why this node's own address is not known now. The book keeps what it has.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel was not to be asked.
+    #[error("cannot look at this node's addresses: {0}")]
+    Netlink(#[from] netlink::Error),
+    /// Nothing usable is there at the moment.
+    #[error("this master has no usable address now ({0}); the book keeps what it has")]
+    Absent(String),
+    /// The book refuses.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
 /// Looks now, and acts if this node's address changed.
-pub async fn look(engine: &mut Engine) -> Result<Report, Refusal> {
+pub async fn look(engine: &mut Engine) -> Result<Report, Error> {
     let view = engine.view();
     if !counts(engine, &view.node) {
         // A worker's address is in no book: surfaces are verified, nothing moves.
         return Ok(engine.repair(&crate::engine::ALL).await);
     }
-    let snapshot = netlink::snapshot().await;
-    let snapshot = snapshot.map_err(|error| Refusal::NoOwnAddress(error.to_string()))?;
+    let snapshot = netlink::snapshot().await?;
     let Some(event) = event(&view, &snapshot) else {
         let absence = interface::absence(&snapshot, &view.node.selection);
-        return Err(Refusal::NoOwnAddress(absence));
+        return Err(Error::Absent(absence));
     };
     Ok(engine.handle(&event).await?)
 }

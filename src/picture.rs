@@ -1,6 +1,7 @@
 //! The picture that status shows: made from what the owning task knows, read by anyone.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::book::Origin;
@@ -150,16 +151,22 @@ fn conflicts(view: &View) -> Vec<String> {
     let Some(own) = view.node.master() else {
         return conflicts;
     };
-    let seen = view
-        .book
-        .said
-        .get(&Origin::Interface)
-        .and_then(|said| said.get(own));
-    let known = view.book.addresses(own);
-    if let Some(seen) = seen.filter(|seen| seen.as_slice() != known) {
+    let said = view.book.said.get(&Origin::Interface);
+    let seen = said.and_then(|said| said.get(own));
+    if let Some(record) = view.book.records.get(own)
+        && let Some(seen) = seen.filter(|seen| **seen != record.addresses)
+    {
+        let (book, origin) = (words(&record.addresses), record.origin.as_str());
         conflicts.push(format!(
-            "this node's interface has {seen:?}, the book says {known:?} (told by an event; tell the right one with `stayput event`)"
+            "this node's interface has {}, the book says {book} (origin {origin}); \
+             tell the right one with `stayput event`",
+            words(seen)
         ));
     }
     conflicts
+}
+
+fn words(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(" ")
 }

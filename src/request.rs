@@ -68,9 +68,6 @@ pub enum Refusal {
         "this node ({0}) is a worker; only a master is provisioned (set `name` in /etc/stayput/node.yaml if it is one)"
     )]
     NotAMaster(Name),
-    /// The node's own address was asked for where it does not count.
-    #[error("no usable address was found on this master ({0}); the book keeps what it has")]
-    NoOwnAddress(String),
 }
 
 /// The event that an operator's words mean.

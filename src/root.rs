@@ -14,6 +14,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::address::Loopback;
+
 /// Where all paths are looked up. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Root {
@@ -50,6 +52,15 @@ impl Root {
         self.path == Path::new("/")
     }
 
+    /// Which addresses a master may have below this root: a sandbox's masters are pretend ones.
+    pub fn loopback(&self) -> Loopback {
+        if self.is_system() {
+            Loopback::Refused
+        } else {
+            Loopback::Allowed
+        }
+    }
+
     /// The root's own path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -83,9 +94,16 @@ impl Root {
         read_regular(fd, limit).map(Some)
     }
 
-    /// Whether `path` leads to anything.
-    pub fn exists(&self, path: &Path) -> bool {
-        self.open_at(path, OFlags::PATH, Mode::empty()).is_ok()
+    /// Whether `path` leads to anything. An error means that this is not known: only a missing
+    /// name, or a file where a folder should be, is a no.
+    pub fn exists(&self, path: &Path) -> io::Result<bool> {
+        match self.open_at(path, OFlags::PATH, Mode::empty()) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Follows every symlink, the last one too, and gives the folder and name of what is behind.
@@ -213,6 +231,18 @@ mod tests {
         symlink("/etc/b", dir.path().join("etc/a")).unwrap();
         symlink("/etc/a", dir.path().join("etc/b")).unwrap();
         assert!(root.resolve(Path::new("/etc/a")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_missing() {
+        let (dir, root) = sandbox();
+        symlink("/etc/b", dir.path().join("etc/a")).unwrap();
+        symlink("/etc/a", dir.path().join("etc/b")).unwrap();
+        assert!(root.exists(Path::new("/etc/real")).unwrap());
+        for missing in ["/etc/none", "/none/real", "/etc/real/below"] {
+            assert!(!root.exists(Path::new(missing)).unwrap(), "{missing}");
+        }
+        assert!(root.exists(Path::new("/etc/a")).is_err());
     }
 
     #[test]

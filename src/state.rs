@@ -1,14 +1,18 @@
 //! What is remembered across restarts: the book, last known good, and whether this master is complete.
 //!
-//! A damaged file is set aside for a person to look at, and rebuilt from the cluster file; versions
-//! and generation keep growing because they are at least Unix time.
+//! A file that was read and makes no sense is damaged: it is set aside for a person to look at, and
+//! rebuilt from the cluster file; versions and generation keep growing because they are at least Unix
+//! time. A file that cannot be read may be a good one behind a bad moment (EIO, EMFILE, EACCES): it
+//! is left alone, and nobody works without it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
 use crate::file;
+use crate::name::Name;
 use crate::provision::Provision;
 use crate::root::Root;
 
@@ -28,6 +32,17 @@ pub struct State {
     pub book: Book,
     /// Whether this master is complete.
     pub provision: Provision,
+    /// Where the hosts block was last written, so that it can be taken out when it moves.
+    pub block: Option<Block>,
+}
+
+/// A hosts block: its file, and the domain that owns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The hosts file, below the root.
+    pub path: PathBuf,
+    /// The cluster's domain.
+    pub domain: Name,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,6 +50,8 @@ struct Stored {
     format: u32,
     book: Book,
     provision: Provision,
+    #[serde(default)]
+    block: Option<Block>,
 }
 
 /// What loading found.
@@ -51,7 +68,16 @@ pub enum Loaded {
         /// Where it lies now; `None` where it could not be moved.
         set_aside: Option<PathBuf>,
     },
+    /// One of which nothing is known; it is left where it is.
+    Unreadable(Unreadable),
 }
+
+/// Why the file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot read {PATH}: {0}; it is left as it is, because it may hold addresses that the cluster file does not: make it readable, or move it away to start from the cluster file"
+)]
+pub struct Unreadable(pub String);
 
 /// Reads the state; a damaged file is set aside.
 pub fn load(root: &Root) -> Loaded {
@@ -62,7 +88,7 @@ pub fn load(root: &Root) -> Loaded {
                 .ok()
                 .flatten(),
         },
-        good => good,
+        other => other,
     }
 }
 
@@ -74,7 +100,9 @@ pub fn peek(root: &Root) -> Loaded {
             Ok(state) => return Loaded::Good(state),
             Err(reason) => reason,
         },
-        Err(error) => error.to_string(),
+        // No state grows that large.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => error.to_string(),
+        Err(error) => return Loaded::Unreadable(Unreadable(error.to_string())),
     };
     Loaded::Damaged {
         reason,
@@ -98,6 +126,7 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
     Ok(State {
         book: stored.book,
         provision: stored.provision,
+        block: stored.block,
     })
 }
 
@@ -107,6 +136,7 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
         format: FORMAT,
         book: state.book.clone(),
         provision: state.provision,
+        block: state.block.clone(),
     };
     let path = Path::new(PATH);
     let failed = |operation, source| file::Error::Io {
@@ -126,7 +156,6 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
 mod tests {
     use super::*;
     use crate::book::{Event, reduce};
-    use crate::name::Name;
 
     fn sandbox() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
@@ -142,6 +171,10 @@ mod tests {
         State {
             book: reduce(&Book::default(), &told, 7).unwrap(),
             provision: Provision::default().told(3),
+            block: Some(Block {
+                path: "/etc/hosts".into(),
+                domain: Name::parse("k8s.internal").unwrap(),
+            }),
         }
     }
 
@@ -152,6 +185,26 @@ mod tests {
         assert!(save(&root, &some_state()).unwrap());
         assert!(!save(&root, &some_state()).unwrap());
         assert!(matches!(load(&root), Loaded::Good(state) if state == some_state()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_left_alone() {
+        let (dir, root) = sandbox();
+        let path = dir.path().join("var/lib/stayput/state.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Also for root: a symlink that leads to itself.
+        std::os::unix::fs::symlink("state.json", &path).unwrap();
+        let loaded = load(&root);
+        let Loaded::Unreadable(unreadable) = &loaded else {
+            panic!("{loaded:?}");
+        };
+        assert!(unreadable.to_string().contains("symbolic links"));
+        assert!(path.is_symlink());
+        // Too large is no bad moment.
+        std::fs::remove_file(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(LIMIT + 1).unwrap();
+        assert!(matches!(peek(&root), Loaded::Damaged { .. }));
     }
 
     #[test]

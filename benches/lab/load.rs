@@ -19,10 +19,10 @@ pub(crate) struct Questions {
 
 impl Questions {
     pub(crate) fn write(node: &Node) -> Result<Self> {
-        let lines: String = node.names().map(|name| format!("{name} A\n")).collect();
+        let lines: Vec<String> = node.names().map(|name| name + " A\n").collect();
         Ok(Self {
-            names: lines.lines().count(),
-            path: node.write("questions", &lines)?,
+            names: lines.len(),
+            path: node.write("questions", &lines.concat())?,
         })
     }
 

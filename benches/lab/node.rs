@@ -24,14 +24,14 @@ impl Node {
     /// A worker of a cluster with a master at each address: `master-1`, `master-2`, … `haproxy`:
     /// whether HAProxy counts as installed.
     pub(crate) fn new(masters: Vec<Ipv4Addr>, haproxy: bool) -> Result<Self> {
+        let [endpoint, api, dns, stats] = free_ports()?;
         let node = Self {
             dir: scratch()?,
             masters,
-            api_port: free_port()?,
-            dns: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+            api_port: api,
+            dns: SocketAddr::from((Ipv4Addr::LOCALHOST, dns)),
         };
-        let (endpoint, stats) = (free_port()?, free_port()?);
-        let (api, dns) = (node.api_port, node.dns);
+        let dns = node.dns;
         let binary = if haproxy {
             "/usr/sbin/haproxy"
         } else {
@@ -113,14 +113,22 @@ masters:
     }
 }
 
-/// A port that is free now, over TCP and UDP.
-pub(crate) fn free_port() -> Result<u16> {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
+/// Different ports that are free now, over TCP and UDP.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // Held until all are found, so that none is found twice.
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let pair = (0..100).find_map(|_| free_pair().ok());
+        let (tcp, udp) = pair.ok_or("no port is free on 127.0.0.1")?;
+        *port = tcp.local_addr()?.port();
+        held.push((tcp, udp));
     }
-    Err("no port is free on 127.0.0.1".into())
+    Ok(ports)
+}
+
+fn free_pair() -> std::io::Result<(TcpListener, UdpSocket)> {
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let udp = UdpSocket::bind(tcp.local_addr()?)?;
+    Ok((tcp, udp))
 }

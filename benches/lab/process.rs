@@ -165,7 +165,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 fn ticks_of(stat: &str) -> Result<u32> {
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let mut fields = fields.split_whitespace().skip(11);
-    let mut ticks = || Some(fields.next()?.parse::<u32>().ok()?);
+    let mut ticks = || fields.next()?.parse::<u32>().ok();
     match (ticks(), ticks()) {
         (Some(user), Some(kernel)) => Ok(user + kernel),
         _ => Err(format!("not a line of /proc/PID/stat: {stat}").into()),

@@ -1,11 +1,12 @@
 //! The agent's files: which are read, watched, and put in force.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::{Agent, Error, Settings};
-use crate::book::Origin;
+use super::{Agent, Settings};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{self, Cluster, Node};
 use crate::engine::{ALL, Engine};
@@ -16,41 +17,85 @@ use crate::source::upstream::{Resolver, Upstream};
 use crate::source::watch::Watch;
 use crate::surface::haproxy::authority;
 
+/// How long the disk may take to read the settings.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How often files that change while they are being put in force are read again at once.
+const ROUNDS: usize = 10;
+/// What status says while there is no watch.
+pub(super) const UNWATCHED: &str = "files cannot be watched (fs.inotify.max_user_instances?); they are read every ten seconds instead";
+
 impl Agent {
-    /// Reads the files again. A bad one leaves the old in force, loudly.
+    /// Reads the files again and brings every surface to them, as SIGHUP asks.
     pub(super) async fn reload(&mut self) -> Result<Report, String> {
-        match load(&self.settings) {
-            Ok((cluster, node)) => {
-                self.problems.clear();
-                let before = self.engine.view();
-                if *before.cluster == cluster && *before.node == node {
-                    return Ok(self.engine.repair(&ALL).await);
-                }
-                let report = self.engine.reconfigure(cluster, node).await;
-                let report = report.map_err(|rejection| rejection.to_string())?;
-                let view = self.engine.view();
-                info!(
-                    generation = view.book.generation,
-                    "a new cluster file is in force"
-                );
-                self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
-                self.upstream = follow(&self.engine);
-                self.upstream_errors.clear();
-                match watch(&self.settings, &self.engine).await {
-                    Ok(files) => self.files = files,
-                    Err(error) => error!("the files of before are watched on: {error}"),
-                }
-                Ok(report)
-            }
-            Err(error) => {
-                let text = error.to_string();
-                self.problems = text.lines().map(str::to_owned).collect();
-                for problem in &self.problems {
-                    error!("the old cluster file stays in force: {problem}");
-                }
-                Err(text)
-            }
+        // Who asks is told again what is wrong.
+        self.problems.clear();
+        match self.reread().await? {
+            Some(report) => Ok(report),
+            None => Ok(self.engine.repair(&ALL).await),
         }
+    }
+
+    /// Reads the files until they are what is in force. `None` where they were. A bad one leaves the
+    /// old in force, loudly.
+    pub(super) async fn reread(&mut self) -> Result<Option<Report>, String> {
+        let mut report = None;
+        for _ in 0..ROUNDS {
+            let (cluster, node) = match self.read().await {
+                Ok(good) => good,
+                Err(text) => {
+                    self.refuse(&text);
+                    return Err(text);
+                }
+            };
+            self.problems.clear();
+            let before = self.engine.view();
+            if *before.cluster == cluster && *before.node == node {
+                break;
+            }
+            report = Some(self.put_in_force(cluster, node).await?);
+        }
+        Ok(report)
+    }
+
+    async fn read(&self) -> Result<(Cluster, Node), String> {
+        let settings = self.settings.clone();
+        let reading = self.engine.writer().run(move || load(&settings));
+        match timeout(READ_PATIENCE, reading).await {
+            Ok(Ok(Ok(good))) => Ok(good),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(interrupted)) => Err(interrupted.to_string()),
+            Err(_) => Err("reading the settings takes long: the disk hangs".to_owned()),
+        }
+    }
+
+    fn refuse(&mut self, text: &str) {
+        let problems: Vec<String> = text.lines().map(str::to_owned).collect();
+        if self.problems == problems {
+            return;
+        }
+        for problem in &problems {
+            error!("the old cluster file stays in force: {problem}");
+        }
+        self.problems = problems;
+    }
+
+    async fn put_in_force(&mut self, cluster: Cluster, node: Node) -> Result<Report, String> {
+        let before = watched(&self.settings, &self.engine.view().cluster);
+        let report = self.engine.reconfigure(cluster, node).await;
+        let report = report.map_err(|rejection| rejection.to_string())?;
+        let view = self.engine.view();
+        info!(
+            generation = view.book.generation,
+            "a new cluster file is in force"
+        );
+        self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
+        self.upstream = follow(&self.engine);
+        self.upstream_errors.clear();
+        // A watch that stays has not lost anything meanwhile.
+        if watched(&self.settings, &view.cluster) != before {
+            self.files = watch_files(&self.settings, &self.engine).await;
+        }
+        Ok(report)
     }
 }
 
@@ -75,9 +120,21 @@ fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
     ]
 }
 
-pub(super) async fn watch(settings: &Settings, engine: &Engine) -> Result<Watch, Error> {
+/// `None` where the kernel has no watch left.
+pub(super) async fn watch_files(settings: &Settings, engine: &Engine) -> Option<Watch> {
     let paths = watched(settings, &engine.view().cluster);
-    Ok(Watch::start(engine.writer(), &settings.root, paths).await?)
+    let starting = Watch::start(engine.writer(), &settings.root, paths);
+    match timeout(READ_PATIENCE, starting).await {
+        Ok(Ok(watch)) => Some(watch),
+        Ok(Err(error)) => {
+            error!("{error}");
+            None
+        }
+        Err(_) => {
+            error!("files cannot be watched: the disk hangs");
+            None
+        }
+    }
 }
 
 /// Starts to follow the upstream names of the cluster file.
@@ -85,9 +142,7 @@ pub(super) fn follow(engine: &Engine) -> Upstream {
     let view = engine.view();
     let (root, writer) = (engine.root().clone(), engine.writer().clone());
     let resolver = Resolver::new(writer, root, &view.cluster, engine.loopback());
-    let said = view.book.said.get(&Origin::Upstream);
     Upstream::start(&resolver, &view.cluster, |master| {
-        let addresses = said.and_then(|said| said.get(master));
-        addresses.cloned().unwrap_or_default()
+        engine.said_upstream(master)
     })
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::Agent;
+use super::files::watch_files;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::own;
@@ -89,10 +90,14 @@ impl Agent {
         {
             return;
         }
+        if self.engine.health_of(Surface::Hosts).waits(now) {
+            return;
+        }
+        let own_failure = self.engine.health_of(Surface::Hosts).retry_at().is_some();
         let report = self.engine.repair(&[Surface::Hosts]).await;
         let repaired =
             |s: &SurfaceReport| s.surface == Surface::Hosts && s.result == Outcome::Updated;
-        if !report.surfaces.iter().any(repaired) {
+        if own_failure || !report.surfaces.iter().any(repaired) {
             return;
         }
         let contest = &mut self.engine.health_of(Surface::Hosts).contest;
@@ -106,19 +111,24 @@ impl Agent {
         }
     }
 
-    pub(super) async fn verify(&mut self) {
+    /// What the hosts file and the settings say, without a reason to look.
+    pub(super) async fn verify_files(&mut self) {
         self.defend_hosts().await;
+        if self.files.is_none() {
+            self.files = watch_files(&self.settings, &self.engine).await;
+            // What is wrong is logged and shown by status.
+            let _ = self.reread().await;
+        }
+    }
+
+    /// The other surfaces.
+    pub(super) async fn verify_rest(&mut self) {
         let mut which = vec![Surface::Haproxy, Surface::Pods];
         if self.engine.dns_is_troubled() {
             which.push(Surface::Dns);
         }
         let now = Instant::now();
-        which.retain(|surface| {
-            self.engine
-                .health_of(*surface)
-                .retry_at()
-                .is_none_or(|at| at <= now)
-        });
+        which.retain(|surface| !self.engine.health_of(*surface).waits(now));
         self.engine.repair(&which).await;
     }
 }

@@ -7,11 +7,13 @@ use crate::book::Rejection;
 use crate::config::node::{NodeSettings, Selection};
 use crate::config::{self, Cluster, Node};
 use crate::control::client;
-use crate::engine::Engine;
+use crate::engine::{Engine, OpenError};
 use crate::lock::{self, Lock};
+use crate::own;
 use crate::report::DoneBy;
 use crate::request::Refusal;
 use crate::root::Root;
+use crate::state;
 use crate::writer::Writer;
 
 /// Why a command failed, with its exit code. `main` prints it.
@@ -50,6 +52,27 @@ impl From<Rejection> for Failure {
     }
 }
 
+impl From<own::Error> for Failure {
+    fn from(error: own::Error) -> Self {
+        Self::new(exit::UNAVAILABLE, error)
+    }
+}
+
+impl From<state::Unreadable> for Failure {
+    fn from(unreadable: state::Unreadable) -> Self {
+        Self::new(exit::OS_ERROR, unreadable)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::State(unreadable) => unreadable.into(),
+            OpenError::Rejected(rejection) => Self::new(exit::CONFIG, rejection),
+        }
+    }
+}
+
 impl From<lock::Error> for Failure {
     fn from(error: lock::Error) -> Self {
         let code = match error {
@@ -70,8 +93,11 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         let code = match error {
             client::Error::Refused(_) => exit::BAD_DATA,
-            client::Error::Failed(_) => exit::DISAGREES,
-            client::Error::NoAgent | client::Error::Unreachable(_) => exit::UNAVAILABLE,
+            client::Error::Stopping | client::Error::Ended => exit::TEMPORARY,
+            client::Error::Misunderstood(_) => exit::SOFTWARE,
+            client::Error::NoAgent | client::Error::Unreachable(_) | client::Error::Failed(_) => {
+                exit::UNAVAILABLE
+            }
         };
         Self::new(code, error)
     }
@@ -84,7 +110,7 @@ pub(super) struct Context {
 }
 
 /// How long a command waits for another one that holds the lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {
     pub(super) fn new(global: Global) -> Self {
@@ -116,13 +142,11 @@ impl Context {
         Ok(config::load(root, config, node, &self.flags())?)
     }
 
-    /// An engine of this command's own, under the lock, for when no agent runs.
-    pub(super) async fn engine(&self, root: &Root) -> Result<(Lock, Engine), Failure> {
+    /// An engine of this command's own, for when no agent runs. It works while the lock is held.
+    pub(super) async fn engine(&self, root: &Root, _lock: &Lock) -> Result<Engine, Failure> {
         let (cluster, node) = self.load(root)?;
-        let lock = lock::take(root, LOCK_PATIENCE)?;
         let writer = writer()?;
-        let engine = Engine::open(root.clone(), writer, DoneBy::Command, cluster, node).await?;
-        Ok((lock, engine))
+        Ok(Engine::open(root.clone(), writer, DoneBy::Command, cluster, node).await?)
     }
 }
 

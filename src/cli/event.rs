@@ -2,15 +2,17 @@
 
 use clap::Args;
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
-use super::context::{Context, Failure, block_on};
+use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{exit, output};
 use crate::clock;
 use crate::control::client;
 use crate::engine::Engine;
+use crate::lock::{self, Lock};
 use crate::own;
 use crate::report::{DoneBy, Report};
-use crate::request::{self, Look, Provisioned, Refusal, Told};
+use crate::request::{self, Look, Provisioned, Told};
 use crate::root::Root;
 
 #[derive(Debug, Args)]
@@ -32,6 +34,9 @@ pub(super) struct ProvisionedArgs {
     #[arg(long)]
     undo: bool,
 }
+
+/// How often an agent that starts or stops is looked for again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is asked of the agent, or done here if there is none.
 enum Wish {
@@ -61,14 +66,19 @@ pub(super) fn provisioned(context: &Context, args: ProvisionedArgs) -> Result<u8
 fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
     let root = context.root()?;
     let report = block_on(async {
-        let asked = match &wish {
-            Wish::Told(told) => client::post(&root, "/v1/event", told).await,
-            Wish::Look(look) => client::post(&root, "/v1/interface", look).await,
-            Wish::Provisioned(it) => client::post(&root, "/v1/provisioned", it).await,
-        };
-        match asked {
-            Err(client::Error::NoAgent) => alone(context, &root, &wish).await,
-            other => Ok(other?),
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match ask(&root, &wish).await {
+                Err(error) if error.is_absent() => {}
+                other => return Ok(other?),
+            }
+            // An agent that starts or stops has the lock, but does not listen yet or any more.
+            match lock::take(&root, Duration::ZERO) {
+                Ok(lock) => return alone(context, &root, &lock, &wish).await,
+                Err(lock::Error::Held) if Instant::now() < deadline => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     })?;
     output::print(context.global.output, &report, text)?;
@@ -79,19 +89,32 @@ fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
     })
 }
 
-/// The same work without an agent.
-async fn alone(context: &Context, root: &Root, wish: &Wish) -> Result<Report, Failure> {
-    let (_lock, mut engine) = context.engine(root).await?;
-    carry_out(&mut engine, wish).await.map_err(Failure::from)
+async fn ask(root: &Root, wish: &Wish) -> Result<Report, client::Error> {
+    match wish {
+        Wish::Told(told) => client::post(root, "/v1/event", told).await,
+        Wish::Look(look) => client::post(root, "/v1/interface", look).await,
+        Wish::Provisioned(it) => client::post(root, "/v1/provisioned", it).await,
+    }
 }
 
-async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Refusal> {
+/// The same work without an agent.
+async fn alone(
+    context: &Context,
+    root: &Root,
+    lock: &Lock,
+    wish: &Wish,
+) -> Result<Report, Failure> {
+    let mut engine = context.engine(root, lock).await?;
+    carry_out(&mut engine, wish).await
+}
+
+async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Report, Failure> {
     match wish {
         Wish::Told(told) => {
             let event = request::told(&engine.view().cluster, told, engine.loopback())?;
             Ok(engine.handle(&event).await?)
         }
-        Wish::Look(_) => own::look(engine).await,
+        Wish::Look(_) => Ok(own::look(engine).await?),
         Wish::Provisioned(Provisioned { provisioned }) => {
             engine.must_be_master()?;
             Ok(engine.set_provisioned(*provisioned).await)

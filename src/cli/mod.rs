@@ -32,9 +32,11 @@ pub mod exit {
     pub const BAD_DATA: u8 = 65;
     /// Something that is needed is not there or does not answer.
     pub const UNAVAILABLE: u8 = 69;
-    /// The operating system refused.
+    /// The agent does not understand this program.
+    pub const SOFTWARE: u8 = 70;
+    /// The operating system refused, or the saved book cannot be read.
     pub const OS_ERROR: u8 = 71;
-    /// Another stayput is at work.
+    /// Another stayput is at work; try again.
     pub const TEMPORARY: u8 = 75;
     /// A bad cluster file or node file.
     pub const CONFIG: u8 = 78;
@@ -55,8 +57,10 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 something disagrees or a surface could not follow; 2 bad usage;
-65 a bad event (nothing has changed); 69 what is needed does not answer; 71 the operating system
-refused; 75 another stayput is at work; 78 a bad cluster or node file.";
+65 a bad event (nothing has changed); 69 what is needed is not there, does not answer or failed;
+70 the agent does not understand this program (another version?); 71 the operating system refused,
+or the saved book cannot be read; 75 another stayput is at work, try again; 78 a bad cluster or node
+file.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]

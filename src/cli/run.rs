@@ -20,8 +20,8 @@ impl From<agent::Error> for Failure {
         match error {
             agent::Error::Configuration(error) => error.into(),
             agent::Error::Lock(error) => error.into(),
-            agent::Error::Rejected(error) => Self::new(exit::CONFIG, error),
-            agent::Error::Os { .. } | agent::Error::Watch(_) => Self::new(exit::OS_ERROR, error),
+            agent::Error::Open(error) => error.into(),
+            agent::Error::Os { .. } => Self::new(exit::OS_ERROR, error),
         }
     }
 }

@@ -52,7 +52,13 @@ pub(super) fn last_known(context: &Context, root: &Root) -> Result<(View, Provis
     let (cluster, node) = context.load(root)?;
     let state = match state::peek(root) {
         Loaded::Good(state) => state,
-        Loaded::Fresh | Loaded::Damaged { .. } => State::default(),
+        Loaded::Fresh => State::default(),
+        Loaded::Damaged { reason, .. } => {
+            let path = state::PATH;
+            eprintln!("stayput: {path} is damaged ({reason}); this is what the cluster file says");
+            State::default()
+        }
+        Loaded::Unreadable(unreadable) => return Err(unreadable.into()),
     };
     let book = book::reduce(&state.book, &declared(&cluster), clock::unix_now())?;
     let view = View {

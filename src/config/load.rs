@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::cluster::Cluster;
 use super::node::{APISERVER_MANIFEST, Node, NodeError, NodeSettings};
 use super::problem::Problems;
-use crate::address::Loopback;
 use crate::root::Root;
 use crate::yaml::Location;
 
@@ -52,11 +51,6 @@ pub fn load(
     node_path: &Path,
     flags: &NodeSettings,
 ) -> Result<(Cluster, Node), Error> {
-    let rules = if root.is_system() {
-        Loopback::Refused
-    } else {
-        Loopback::Allowed
-    };
     let missing = || Error::Missing {
         path: cluster_path.to_owned(),
     };
@@ -64,7 +58,7 @@ pub fn load(
     let node_file = read(root, node_path)?.unwrap_or_default();
 
     let cluster = text(&cluster_file, cluster_path)
-        .and_then(|text| Cluster::parse(text, cluster_path, rules));
+        .and_then(|text| Cluster::parse(text, cluster_path, root.loopback()));
     let settings =
         text(&node_file, node_path).and_then(|text| NodeSettings::parse(text, node_path));
     let (cluster, settings) = match (cluster, settings) {
@@ -73,7 +67,11 @@ pub fn load(
         (Err(cluster), Err(node)) => return Err(cluster.and(node).into()),
     };
     let settings = flags.clone().or(settings);
-    let apiserver = root.exists(Path::new(APISERVER_MANIFEST));
+    let manifest = Path::new(APISERVER_MANIFEST);
+    let apiserver = root.exists(manifest).map_err(|source| Error::Read {
+        path: manifest.to_owned(),
+        source,
+    })?;
     let node = Node::determine(settings, &hostname(root)?, &cluster, apiserver)?;
     Ok((cluster, node))
 }

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 
 use super::SOCKET;
 use crate::lock::RUN_FOLDER;
+use crate::own;
 use crate::report::Report;
 use crate::request::{Failure, Look, Provisioned, Refusal, Told};
 use crate::root::Root;
@@ -66,6 +67,15 @@ pub enum Error {
     Failed(String),
 }
 
+impl From<own::Error> for Error {
+    fn from(error: own::Error) -> Self {
+        match error {
+            own::Error::Rejected(rejection) => Self::Refused(rejection.into()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
 /// A command and where its answer goes.
 pub type Order = (Command, oneshot::Sender<Result<Report, Error>>);
 
@@ -95,19 +105,21 @@ impl Server {
         Ok(Self { listener })
     }
 
-    /// Serves until `stop` is dropped; requests in flight are answered first.
+    /// Serves until `stop` is dropped. Then nobody is let in any more: who comes finds no agent, and
+    /// may do the work itself. Requests in flight are answered first.
     pub async fn serve(
         self,
         orders: mpsc::Sender<Order>,
         status: Arc<ArcSwap<Status>>,
         mut stop: oneshot::Receiver<Infallible>,
     ) {
+        let listener = self.listener;
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let (closing, closed) = tokio::sync::watch::channel(());
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 _ = &mut stop => break,
             };
             while connections.try_join_next().is_some() {}
@@ -129,6 +141,7 @@ impl Server {
                 drop(permit);
             });
         }
+        drop(listener);
         drop(closing);
         while connections.join_next().await.is_some() {}
     }

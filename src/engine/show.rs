@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
-use super::Engine;
+use super::{Engine, Saved};
 use crate::book::Book;
+use crate::config::Cluster;
 use crate::report::{Surface, SurfaceReport};
-use crate::state::{self, State};
+use crate::state::{self, Block, State};
 use crate::surface::dns::{ListenerState, Responder, Zone};
 use crate::surface::{Applied, Outcome, hosts, pods};
 use crate::view::View;
@@ -29,15 +31,19 @@ impl Engine {
         let state = State {
             book: Book::clone(&self.book),
             provision: self.provision,
+            block: self.block.clone(),
         };
         let saving = self.writer.run(move || state::save(&root, &state));
-        let outcome = match tokio::time::timeout(SAVE_PATIENCE, saving).await {
+        let outcome = match timeout(SAVE_PATIENCE, saving).await {
             Ok(Ok(Ok(written))) => Ok(written),
             Ok(Ok(Err(error))) => Err(error.to_string()),
             Ok(Err(interrupted)) => Err(interrupted.to_string()),
             Err(_) => Err(format!("saving {} takes long: the disk hangs", state::PATH)),
         };
-        self.saved = outcome.is_ok();
+        self.saved = match outcome {
+            Ok(_) => Saved::Yes,
+            Err(_) => Saved::Refused,
+        };
         match outcome {
             Ok(written) => {
                 let applied = Applied {
@@ -57,6 +63,35 @@ impl Engine {
                 SurfaceReport::failed(Surface::State, error, started.elapsed())
             }
         }
+    }
+
+    /// Takes our block out of a hosts file that is no longer ours, or that belonged to another domain.
+    /// Gives what stays behind; it is tried again with the next change.
+    pub(super) async fn leave_old_block(&mut self) -> Option<String> {
+        let current = Block {
+            path: self.cluster.hosts.path.clone(),
+            domain: self.cluster.domain.clone(),
+        };
+        if self.block.as_ref() == Some(&current) {
+            return None;
+        }
+        if let Some(old) = self.block.clone() {
+            let mut cluster = Cluster::clone(&self.cluster);
+            cluster.hosts.path.clone_from(&old.path);
+            cluster.domain = old.domain.clone();
+            let mut view = self.view();
+            view.cluster = cluster.into();
+            let root = self.root.clone();
+            let job = on_writer(&self.writer, move || hosts::remove(&root, &view));
+            let removed = timeout(FILE_PATIENCE, job).await;
+            if let Err(why) = removed.unwrap_or_else(|_| Err("the disk hangs".to_owned())) {
+                let (domain, path) = (old.domain, old.path.display());
+                return Some(format!("the block of {domain} stays in {path}: {why}"));
+            }
+        }
+        self.block = Some(current);
+        self.saved = Saved::NotYet;
+        None
     }
 
     /// Brings the surfaces to the view, all at the same time.
@@ -137,7 +172,7 @@ async fn timed(
     work: impl Future<Output = Result<Applied, String>>,
 ) -> SurfaceReport {
     let started = Instant::now();
-    match tokio::time::timeout(patience, work).await {
+    match timeout(patience, work).await {
         Ok(Ok(applied)) => SurfaceReport::done(surface, applied, started.elapsed()),
         Ok(Err(error)) => SurfaceReport::failed(surface, error, started.elapsed()),
         Err(_) => {

@@ -14,11 +14,13 @@
 //!   size and time; so is what could not be watched.
 //! - A path that leads to a folder is reported when the entries of that folder change.
 //! - Reports say "look", not "changed": an own write is reported too.
+//! - A file that is being written is reported when its writer closes it. Who looked sooner would
+//!   see it empty, and who replaced it then would take the rest from the writer.
 //! - A walk that breaks off is logged, all is watched anew, and every path is reported.
 
+mod touched;
 mod ways;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,14 +31,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::touched::Touched;
 use self::ways::{At, Ways};
 use crate::root::Root;
 use crate::writer::{Interrupted, Writer};
 
-/// Events that follow each other this closely are reported as one.
-const QUIET: Duration = Duration::from_millis(5);
-/// A burst is reported after this time even if it goes on.
-const BURST: Duration = Duration::from_millis(50);
 /// All ways are walked anew this often.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// After an error of inotify, which is not known to happen.
@@ -166,7 +165,7 @@ impl Listener {
     async fn listen(&self, (mut events, mut ways): Begun) -> Result<Gone, Interrupted> {
         let mut due = Instant::now() + INTERVAL;
         loop {
-            let mut touched = BTreeSet::new();
+            let mut touched = Touched::default();
             match timeout_at(due, events.next()).await {
                 Ok(event) => {
                     let works = matches!(event, Some(Ok(_)));
@@ -174,16 +173,20 @@ impl Listener {
                     if !works {
                         sleep(RETRY).await;
                     }
-                    if touched.is_empty() {
+                    if touched.all.is_empty() {
                         continue;
                     }
                 }
                 Err(_) => due = Instant::now() + INTERVAL,
             }
-            let end = Instant::now() + BURST;
-            while !touched.is_empty() && Instant::now() < end {
-                let quiet = end.min(Instant::now() + QUIET);
-                match timeout_at(quiet, events.next()).await {
+            let start = Instant::now();
+            while !touched.all.is_empty() {
+                let now = Instant::now();
+                let until = touched.wait_until(start, now);
+                if until <= now {
+                    break;
+                }
+                match timeout_at(until, events.next()).await {
                     Ok(event) => ways.note(event, &mut touched),
                     Err(_) => break,
                 }
@@ -195,8 +198,8 @@ impl Listener {
             };
             let (walked, changed) = self.writer.run(again).await?;
             ways = walked;
-            touched.extend(changed);
-            for at in touched {
+            touched.all.extend(changed);
+            for at in touched.all {
                 if self.reports.send(self.paths[at].clone()).await.is_err() {
                     return Ok(Gone);
                 }

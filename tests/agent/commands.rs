@@ -179,29 +179,6 @@ fn check_says_that_the_responder_is_silent() {
 }
 
 #[test]
-fn the_demo_shows_all_of_it() {
-    let said = run(Command::new(STAYPUT).args(["demo", "--once"])).good();
-    let (before, after) = said.split_once("── After").unwrap();
-    assert!(
-        before.contains("127.77.0.12 master-2.prod.k8s.internal master-2"),
-        "{said}"
-    );
-    for want in [
-        "127.77.0.22 master-2.prod.k8s.internal master-2",
-        "master-2.prod.k8s.internal  127.77.0.22",
-        "No certificate, no kubeconfig and no manifest was touched",
-    ] {
-        assert!(after.contains(want), "{want} is not in:\n{said}");
-    }
-    if std::path::Path::new("/usr/sbin/haproxy").exists() {
-        assert!(after.contains("  master-2 at 127.77.0.22"), "{said}");
-    } else {
-        assert!(said.contains("HAProxy is not on this machine"), "{said}");
-    }
-    assert!(!said.contains("DISAGREES"), "{said}");
-}
-
-#[test]
 fn completions_for_each_shell() {
     for (shell, want) in [
         ("bash", "complete -F"),

@@ -170,3 +170,35 @@ fn only_root_or_who_runs_the_agent_is_heard() {
     }
     assert!(!sandbox.hosts().contains("127.77.0.73"));
 }
+
+#[test]
+fn what_the_agent_answers_decides_the_exit_code() {
+    let sandbox = Sandbox::worker();
+    let socket = sandbox.socket();
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (status, code, words) in [
+        ("400 Bad Request", 70, "of another version?"),
+        ("403 Forbidden", 69, "the agent failed: why"),
+        ("404 Not Found", 70, "of another version?"),
+        ("413 Content Too Large", 70, "of another version?"),
+        ("422 Unprocessable Content", 65, "stayput: why"),
+        ("500 Internal Server Error", 69, "the agent failed: why"),
+    ] {
+        let said = std::thread::scope(|scope| {
+            let said = scope.spawn(|| sandbox.stayput(&["event", "master-1", "127.77.0.74"]));
+            let (mut stream, _) = listener.accept().unwrap();
+            let body = r#"{"error": "why"}"#;
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+            // Until the other end has hung up.
+            let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+            said.join().unwrap()
+        });
+        let error = said.refused(code);
+        assert!(error.contains(words), "{status}: {error}");
+    }
+    assert!(!sandbox.hosts().contains("127.77.0.74"));
+}

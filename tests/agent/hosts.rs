@@ -1,5 +1,8 @@
 //! Somebody else writes the hosts file.
 
+use std::io::Write;
+use std::time::Duration;
+
 use crate::sandbox::{FOREIGN, Sandbox, surface};
 use crate::support::{eventually, until};
 
@@ -56,6 +59,23 @@ fn foreign_lines_that_come_and_go_are_kept() {
         hosts.starts_with(&more) && hosts.contains("127.77.0.81 master-1."),
         "{hosts}"
     );
+}
+
+/// An editor empties the file and then writes it. A repair in between would have the editor write
+/// into a file that nobody sees any more.
+#[test]
+fn what_a_slow_writer_writes_is_not_lost() {
+    let sandbox = Sandbox::worker();
+    let _agent = sandbox.agent();
+    let whole = sandbox.hosts();
+    for number in 0..5 {
+        let mut file = std::fs::File::create(sandbox.path("etc/hosts")).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let line = format!("192.0.2.{number}\tprinter.home\n");
+        file.write_all((line.clone() + FOREIGN).as_bytes()).unwrap();
+        drop(file);
+        repaired(&sandbox, &(line + &whole));
+    }
 }
 
 /// Ten repairs within a minute are possible only where the file is watched: it is verified without

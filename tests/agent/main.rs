@@ -5,11 +5,13 @@
 
 mod commands;
 mod control;
+mod demo;
 mod events;
 mod files;
 mod haproxy;
 mod hosts;
 mod lifecycle;
+mod restart;
 mod sandbox;
 mod state;
 #[path = "../support/mod.rs"]

@@ -120,3 +120,51 @@ fn a_command_without_an_agent_sets_a_damaged_file_aside_too_but_a_reading_one_do
             .contains("127.77.0.94")
     });
 }
+
+#[test]
+fn a_state_that_cannot_be_read_stops_everyone_and_is_left_alone() {
+    let sandbox = Sandbox::worker();
+    sandbox
+        .stayput(&["event", "master-2", "127.77.0.95"])
+        .good();
+    let state = sandbox.path("var/lib/stayput/state.json");
+    let kept = sandbox.path("var/lib/stayput/kept.json");
+    std::fs::rename(&state, &kept).unwrap();
+    // ELOOP, also for root; as an input/output error it says nothing of the file behind it.
+    std::os::unix::fs::symlink("state.json", &state).unwrap();
+    let before = sandbox.hosts();
+    for command in [
+        &["run"][..],
+        &["apply"],
+        &["event", "master-1", "127.77.0.96"],
+        &["status"],
+        &["check"],
+        &["resolve", "master-2"],
+        &["hosts", "show"],
+        &["haproxy", "show"],
+    ] {
+        let said = sandbox.stayput(command).refused(71);
+        assert!(
+            said.contains("cannot read /var/lib/stayput/state.json"),
+            "{command:?}: {said}"
+        );
+    }
+    assert!(state.is_symlink());
+    assert_eq!(sandbox.hosts(), before);
+    std::fs::rename(&kept, &state).unwrap();
+    let _agent = sandbox.agent();
+    assert_eq!(sandbox.addresses(2)[0], "127.77.0.95");
+}
+
+#[test]
+fn a_reading_command_says_that_the_state_is_damaged() {
+    let sandbox = Sandbox::worker();
+    sandbox.write("var/lib/stayput/state.json", "?");
+    let said = sandbox.stayput(&["hosts", "show"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.err
+            .contains("/var/lib/stayput/state.json is damaged (")
+    );
+    assert!(said.out.contains(MASTERS[1]));
+}

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::{Context, Failure, block_on};
 use super::{exit, output};
-use children::{Agent, Haproxy};
+use children::Children;
 use masters::Master;
 use sandbox::Sandbox;
 
@@ -27,7 +28,8 @@ pub(super) struct DemoArgs {
     /// End after the tour instead of staying up until Ctrl-C
     #[arg(long)]
     once: bool,
-    /// Use this empty folder and keep it [default: a scratch folder that is removed]
+    /// Use this empty folder, which nobody else may write to, and keep it [default: a scratch folder
+    /// that is removed]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -35,31 +37,50 @@ pub(super) struct DemoArgs {
 pub(super) fn demo(_context: &Context, args: DemoArgs) -> Result<u8, Failure> {
     let sandbox = Sandbox::new(args.dir)?;
     block_on(async {
-        tokio::select! {
-            done = tour(&sandbox, args.once) => done,
-            _ = tokio::signal::ctrl_c() => Ok(()),
-        }
+        let stopped = stop_signal().map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+        let mut children = Children::default();
+        let done = tokio::select! {
+            done = tour(&sandbox, &mut children, args.once) => done,
+            () = stopped => Ok(()),
+        };
+        children.end().await;
+        done
     })?;
     Ok(exit::OK)
 }
 
-async fn tour(sandbox: &Sandbox, once: bool) -> Result<(), Failure> {
+/// Ends when the demo is to end: Ctrl-C, SIGTERM, or a terminal that was closed. Listens from the
+/// call on.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+async fn tour(sandbox: &Sandbox, children: &mut Children, once: bool) -> Result<(), Failure> {
     say(&format!("A node, below {}\n", sandbox.path().display()))?;
     let mut masters = Vec::new();
     for (number, address) in BEFORE.iter().enumerate() {
         masters.push(Master::start(number + 1, address, sandbox.api_port()).await?);
     }
-    let haproxy = Haproxy::start(sandbox).await?;
-    if haproxy.is_none() {
+    let haproxy = children.start_haproxy(sandbox).await?;
+    if !haproxy {
         say(
             "HAProxy is not on this machine: that part is left out (Debian: apt-get install haproxy).\n",
         )?;
     }
-    sandbox.write_cluster(&BEFORE, haproxy.as_ref().map(Haproxy::reload))?;
-    let agent = Agent::start(sandbox).await?;
+    sandbox.write_cluster(&BEFORE, children.reload())?;
+    children.start_agent(sandbox).await?;
 
     heading("Before: three masters, and what each surface says")?;
-    show(sandbox, haproxy.is_some()).await?;
+    show(sandbox, haproxy).await?;
 
     heading(&format!("master-2 moves from {} to {AFTER}", BEFORE[1]))?;
     masters[1] = Master::start(2, AFTER, sandbox.api_port()).await?;
@@ -67,23 +88,16 @@ async fn tour(sandbox: &Sandbox, once: bool) -> Result<(), Failure> {
     say(&sandbox.stayput(&["event", "master-2", AFTER]).await?)?;
 
     heading("After")?;
-    show(sandbox, haproxy.is_some()).await?;
+    show(sandbox, haproxy).await?;
     say(
         "No certificate, no kubeconfig and no manifest was touched: only the map from name to address.\n",
     )?;
     if !once {
-        let text = sandbox.suggestions(haproxy.is_some());
+        let text = sandbox.suggestions(haproxy);
         heading("It stays up: play with it in another terminal, end it with Ctrl-C")?;
         say(&text)?;
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .map_err(|error| Failure::new(exit::OS_ERROR, error))?;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-            ended = agent.ended() => return Err(ended),
-        }
+        return Err(children.agent_ended().await);
     }
-    drop(masters);
     Ok(())
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::fs::DirBuilder;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -36,15 +39,6 @@ pub(super) struct Sandbox {
 impl Sandbox {
     pub(super) fn new(dir: Option<PathBuf>) -> Result<Self, Failure> {
         let keep = dir.is_some();
-        let scratch = || std::env::temp_dir().join(format!("stayput-demo-{}", std::process::id()));
-        let path = dir.unwrap_or_else(scratch);
-        let describe = |error| cannot("make", &path, &error);
-        std::fs::create_dir_all(&path).map_err(describe)?;
-        let path = path.canonicalize().map_err(describe)?;
-        if std::fs::read_dir(&path).map_err(describe)?.next().is_some() {
-            let text = format!("{} is not empty; name an empty folder", path.display());
-            return Err(Failure::new(exit::UNAVAILABLE, text));
-        }
         let free = || free_port().map_err(|error| Failure::new(exit::OS_ERROR, error));
         let sandbox = Self {
             keep,
@@ -52,7 +46,10 @@ impl Sandbox {
             api: free()?,
             stats: free()?,
             dns: SocketAddr::from((Ipv4Addr::LOCALHOST, free()?)),
-            path,
+            path: match dir {
+                Some(dir) => own_folder(&dir)?,
+                None => scratch_folder()?,
+            },
         };
         sandbox.write("etc/hosts", HOSTS)?;
         sandbox.write("etc/hostname", "worker-1\n")?;
@@ -120,6 +117,7 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
             .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
+            .kill_on_drop(true)
             .output()
             .await;
         let output = output.map_err(|error| {
@@ -216,6 +214,44 @@ impl Drop for Sandbox {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// A new folder of this user's own. The program that reloads HAProxy stands in a file below it, so
+/// nobody else may be able to put one there: the name is not to be guessed, the mode is 0700, and
+/// where the name is taken (mkdir(2), EEXIST) it is an error.
+fn scratch_folder() -> Result<PathBuf, Failure> {
+    // Keyed with randomness of the operating system, for want of a plainer source in std.
+    let random = RandomState::new().hash_one(std::process::id());
+    let path = std::env::temp_dir().join(format!("stayput-demo-{random:016x}"));
+    let describe = |error| cannot("make", &path, &error);
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700).create(&path).map_err(describe)?;
+    path.canonicalize().map_err(describe)
+}
+
+/// The folder that was asked for: made if it is missing, else empty, this user's, and writable by
+/// nobody else.
+fn own_folder(dir: &Path) -> Result<PathBuf, Failure> {
+    let describe = |error| cannot("use", dir, &error);
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(dir).map_err(describe)?;
+    let path = dir.canonicalize().map_err(describe)?;
+    let metadata = path.metadata().map_err(describe)?;
+    let unfit = |why| {
+        let text = format!("the demo does not use {}: {why}", path.display());
+        Err(Failure::new(exit::UNAVAILABLE, text))
+    };
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return unfit("it belongs to somebody else; name a folder of your own");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return unfit("others may write to it; take that from them (chmod go-w)");
+    }
+    if path.read_dir().map_err(describe)?.next().is_some() {
+        return unfit("it is not empty; name an empty folder");
+    }
+    Ok(path)
 }
 
 /// A port that is free now, over TCP and UDP.

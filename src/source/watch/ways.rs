@@ -2,7 +2,7 @@
 //!
 //! Walking looks at folders, which may block, so it happens on the writer's thread.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use inotify::{EventMask, EventOwned, WatchDescriptor, WatchMask, Watches};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
+use super::touched::Touched;
 use crate::root::Root;
 
 /// How many symlinks a path may pass through, as in `path_resolution(7)`.
@@ -50,7 +51,7 @@ impl Ways {
     }
 
     /// Which paths an event touches. After an overflow or an error: all.
-    pub(super) fn note(&self, event: Option<io::Result<EventOwned>>, touched: &mut BTreeSet<At>) {
+    pub(super) fn note(&self, event: Option<io::Result<EventOwned>>, touched: &mut Touched) {
         match event {
             Some(Ok(event)) if !event.mask.contains(EventMask::Q_OVERFLOW) => {
                 let steps = self.steps.get(&event.wd).into_iter().flatten();
@@ -58,9 +59,11 @@ impl Ways {
                 let on_the_way = steps.filter(|(name, _)| {
                     event.name.is_none() || name.is_none() || *name == event.name
                 });
-                touched.extend(on_the_way.map(|(_, at)| at));
+                for (_, at) in on_the_way {
+                    touched.note(*at, event.mask);
+                }
             }
-            _ => touched.extend(0..self.paths.len()),
+            _ => touched.all.extend(0..self.paths.len()),
         }
     }
 

@@ -20,6 +20,9 @@ mod slots;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::config::cluster::HostsMode;
 use crate::file::{self, Error, InPlace};
@@ -39,6 +42,11 @@ pub const LIMIT: u64 = 16 << 20;
 /// How often a file that somebody else is changing is planned anew.
 const ATTEMPTS: usize = 5;
 
+/// How long an empty file may be somebody's who is about to write it.
+const FILLING: Duration = Duration::from_millis(400);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// What the hosts file says now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
@@ -53,6 +61,7 @@ pub struct Reading {
 pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
     let path = &view.cluster.hosts.path;
     let mode = view.cluster.hosts.mode;
+    let_writer_fill(root, path);
     if mode == HostsMode::InPlace
         && let Some(applied) = apply_in_place(root, path, view, slots::plan, "")?
     {
@@ -69,6 +78,20 @@ pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
         }
         other => other,
     }
+}
+
+/// Editors and programs empty a file and then write it. Who replaces it in between takes away the
+/// file that they are writing to, and all foreign lines with it; so an empty one is given time.
+fn let_writer_fill(root: &Root, path: &Path) {
+    let deadline = Instant::now() + FILLING;
+    while is_empty(root, path) && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn is_empty(root: &Root, path: &Path) -> bool {
+    let file = root.open_at(path, OFlags::PATH, Mode::empty());
+    file.is_ok_and(|file| rustix::fs::fstat(file).is_ok_and(|stat| stat.st_size == 0))
 }
 
 /// Takes our block out of the hosts file. Where the file can only be written in place, comments
