@@ -46,6 +46,8 @@ const OBSERVE: Duration = Duration::from_secs(2);
 /// How long work in progress may take when the agent is asked to stop; shorter than the service's own
 /// limit together with what follows.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command that works by itself is waited for at the start.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// Orders that wait for the task; more wait at the socket.
 const WAITING_ORDERS: usize = 16;
 
@@ -89,7 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let mut hup = signal(SignalKind::hangup()).map_err(os("listen to signals"))?;
     let ended = ended().map_err(os("listen to signals"))?;
     let (cluster, node) = load(&settings)?;
-    let _lock = lock::take(&settings.root, Duration::from_secs(10))?;
+    let _lock = lock::take(&settings.root, LOCK_PATIENCE)?;
     let writer = Writer::start().map_err(os("start the writing thread"))?;
     let root = settings.root.clone();
     let mut engine = Engine::open(root, writer, DoneBy::Agent, cluster, node).await?;

@@ -48,6 +48,10 @@ impl Health {
             if self.failures > 0 {
                 info!(surface, "works again after {} failures", self.failures);
             }
+            let was = self.last.as_ref().map(|(last, _)| last.result);
+            if was == Some(SurfaceResult::Absent) && report.result != SurfaceResult::Absent {
+                info!(surface, "is there now: {}", report.detail);
+            }
             self.failures = 0;
             self.retry_at = None;
         }

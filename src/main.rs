@@ -6,12 +6,12 @@ use clap::Parser;
 use stayput::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
+    let cli = Cli::parse();
+    let json = cli.wants_json();
+    match cli::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            for line in failure.message.lines() {
-                eprintln!("stayput: {line}");
-            }
+            eprint!("{}", failure.text(json));
             ExitCode::from(failure.code)
         }
     }

@@ -26,11 +26,19 @@ pub(super) const UNWATCHED: &str = "files cannot be watched (fs.inotify.max_user
 impl Agent {
     /// Reads the files again and brings every surface to them, as SIGHUP asks.
     pub(super) async fn reload(&mut self) -> Result<Pending, String> {
-        // Who asks is told again what is wrong.
-        self.problems.clear();
         match self.reread().await? {
             Some(pending) => Ok(pending),
             None => Ok(self.engine.repair(&ALL).await),
+        }
+    }
+
+    /// The same without a watch: what is wrong is said once.
+    pub(super) async fn poll(&mut self) {
+        let before = self.problems.clone();
+        match self.read().await {
+            Err(text) if text.lines().eq(before.iter().map(String::as_str)) => {}
+            // What is wrong is logged and shown by status.
+            _ => drop(self.reread().await),
         }
     }
 
@@ -46,7 +54,9 @@ impl Agent {
                     return Err(text);
                 }
             };
-            self.problems.clear();
+            if !std::mem::take(&mut self.problems).is_empty() {
+                info!("the settings are good again");
+            }
             let before = self.engine.view();
             if *before.cluster == cluster && *before.node == node {
                 break;
@@ -69,11 +79,8 @@ impl Agent {
 
     fn refuse(&mut self, text: &str) {
         let problems: Vec<String> = text.lines().map(str::to_owned).collect();
-        if self.problems == problems {
-            return;
-        }
         for problem in &problems {
-            error!("the old cluster file stays in force: {problem}");
+            error!("the old settings stay in force: {problem}");
         }
         self.problems = problems;
     }

@@ -85,8 +85,7 @@ impl Agent {
         self.defend_hosts().await;
         if self.files.is_none() {
             self.files = watch_files(&self.settings, &self.engine).await;
-            // What is wrong is logged and shown by status.
-            let _ = self.reread().await;
+            self.poll().await;
         }
     }
 

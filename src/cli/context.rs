@@ -34,8 +34,21 @@ impl Failure {
         }
     }
 
-    /// Standard output cannot be written.
+    /// What is printed on standard error, in the form that was asked for.
+    pub fn text(&self, json: bool) -> String {
+        if json {
+            let value = serde_json::json!({ "error": self.message, "exitCode": self.code });
+            return format!("{value}\n");
+        }
+        let lines = self.message.lines();
+        lines.flat_map(|line| ["stayput: ", line, "\n"]).collect()
+    }
+
+    /// Standard output cannot be written. A reader who has seen enough is no failure.
     pub fn output(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::new(exit::OK, "");
+        }
         Self::new(exit::OS_ERROR, format!("cannot write the output: {error}"))
     }
 }

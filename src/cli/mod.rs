@@ -162,6 +162,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether machines read what is printed.
+    pub fn wants_json(&self) -> bool {
+        self.global.output == Output::Json
+    }
+
     /// Whether the agent was asked for, which logs more by itself.
     fn is_agent(&self) -> bool {
         matches!(self.command, Command::Run)

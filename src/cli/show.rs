@@ -1,6 +1,9 @@
 //! `stayput hosts show` and `stayput haproxy show`: what would be written, and nothing else.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output};
@@ -28,24 +31,38 @@ pub(super) enum HaproxyCommand {
     Show,
 }
 
+/// What would be written, and where.
+#[derive(Debug, Serialize)]
+struct Shown {
+    path: PathBuf,
+    text: String,
+}
+
 pub(super) fn hosts(context: &Context, command: HostsCommand) -> Result<u8, Failure> {
     let HostsCommand::Show = command;
     let root = context.root()?;
     let view = block_on(in_force(context, &root))?;
     let block = hosts::show(&root, &view);
-    output::write(&block.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?)?;
+    let block = block.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
+    let shown = Shown {
+        path: view.cluster.hosts.path.clone(),
+        text: String::from_utf8_lossy(&block).into_owned(),
+    };
+    output::print(context.global.output, &shown, |shown| shown.text.clone())?;
     Ok(exit::OK)
 }
 
 pub(super) fn haproxy(context: &Context, command: HaproxyCommand) -> Result<u8, Failure> {
     let HaproxyCommand::Show = command;
     let root = context.root()?;
-    let text = block_on(async {
+    let shown = block_on(async {
         let view = in_force(context, &root).await?;
         let text = Haproxy::new(root.clone(), writer()?).show(&view).await;
-        text.map_err(|error| Failure::new(exit::UNAVAILABLE, error))
+        let text = text.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?;
+        let path = view.cluster.haproxy.config.clone();
+        Ok(Shown { path, text })
     })?;
-    output::write(text.as_bytes())?;
+    output::print(context.global.output, &shown, |shown| shown.text.clone())?;
     Ok(exit::OK)
 }
 

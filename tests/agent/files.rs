@@ -112,7 +112,7 @@ fn a_bad_file_leaves_the_old_one_in_force_until_it_is_good_again() {
         "{text}"
     );
     assert!(
-        agent.log().contains("the old cluster file stays in force"),
+        agent.log().contains("the old settings stay in force"),
         "{}",
         agent.log()
     );

@@ -94,3 +94,49 @@ fn health_is_checked_over_tls_as_soon_as_the_authority_arrives() {
     });
     assert!(file().contains("# Authority: sha256:"));
 }
+
+#[test]
+fn a_haproxy_that_hangs_does_not_hold_the_next_event() {
+    if !here(false, &["haproxy"]) {
+        return;
+    }
+    let sandbox = Sandbox::worker();
+    let _agent = sandbox.agent();
+    let haproxy = sandbox.haproxy();
+    let group = |signal| {
+        // The master process and its worker.
+        let workers = format!("/proc/{0}/task/{0}/children", haproxy.pid());
+        for pid in std::fs::read_to_string(workers).unwrap().split_whitespace() {
+            let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+        haproxy.signal(signal);
+    };
+    group(rustix::process::Signal::STOP);
+    // The first event is on its way to HAProxy, and no answer comes.
+    let mut first = sandbox
+        .command(&["event", "master-1", "127.77.0.81"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the first address in DNS", || {
+        sandbox.dns("master-1").contains("127.77.0.81")
+    });
+    let mut second = sandbox
+        .command(&["event", "master-2", "127.77.0.82"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the second address in DNS and hosts", || {
+        sandbox.dns("master-2").contains("127.77.0.82") && sandbox.hosts().contains("127.77.0.82")
+    });
+    let waiting = second.try_wait().unwrap().is_none();
+    group(rustix::process::Signal::CONT);
+    let codes = [first.wait().unwrap().code(), second.wait().unwrap().code()];
+    assert!(waiting, "the second was shown before HAProxy had answered");
+    assert!(codes.iter().all(Option::is_some), "{codes:?}");
+    until("HAProxy has both", || {
+        let servers = sandbox.status()["servers"].to_string();
+        servers.contains("127.77.0.81") && servers.contains("127.77.0.82")
+    });
+}
