@@ -405,7 +405,7 @@ fn a_file_that_cannot_be_renamed_says_so_and_is_unharmed() {
         umount \"$DIR\"/etc/hosts\n\
         mount --bind \"$DIR\"/etc \"$DIR\"/etc\n\
         mount -o remount,bind,ro \"$DIR\"/etc\n\
-        inner inner_cannot_rename";
+        inner inner_read_only";
     in_mount_namespace(sandbox.dir.path(), script);
 }
 
@@ -419,4 +419,16 @@ fn inner_cannot_rename() {
     assert!(matches!(error, Error::CannotRename { .. }), "{error}");
     assert_eq!(names_in(&dir.join("etc")), ["hosts"]);
     assert_eq!(fs::read_to_string(dir.join("etc/hosts")).unwrap(), "old\n");
+}
+
+#[test]
+#[ignore = "run by another test in a namespace of its own"]
+fn inner_read_only() {
+    let dir = inner_dir();
+    let root = Root::open(&dir).unwrap();
+    for path in [HOSTS, "/etc/new"] {
+        let error = file::replace(&root, Path::new(path), b"new\n", 0o644).unwrap_err();
+        assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
+    }
+    assert_eq!(names_in(&dir.join("etc")), ["hosts"]);
 }

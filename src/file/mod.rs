@@ -60,7 +60,7 @@ pub enum Error {
     },
     /// A rename cannot take the file's place, or would change what belongs to it. Nothing has
     /// changed.
-    #[error("cannot replace {} by rename ({obstacle}: {source}); it can only be written in place", path.display())]
+    #[error("cannot replace {} by rename ({obstacle}: {source})", path.display())]
     CannotRename {
         /// The file.
         path: PathBuf,
@@ -68,6 +68,12 @@ pub enum Error {
         obstacle: &'static str,
         /// In the system's words.
         source: io::Error,
+    },
+    /// Neither a rename nor a write in place is possible.
+    #[error("cannot write {}: its file system is read-only; mount it for writing", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is larger than is sensible for what it is.
     #[error("{} is larger than {limit} bytes; it is left alone", path.display())]

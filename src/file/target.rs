@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, StatVfsMountFlags, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 
 use super::{Error, attributes, lock, sync_folder};
@@ -170,6 +172,10 @@ impl<'a> Target<'a> {
 
     /// An error that a write in place may not meet, or an ordinary one.
     fn refused(&self, obstacle: &'static str, errno: Errno) -> Error {
+        if errno == Errno::ROFS && !self.is_writable_itself() {
+            let path = self.path.to_owned();
+            return Error::ReadOnly { path };
+        }
         let only_the_rename = matches!(
             errno,
             Errno::BUSY | Errno::XDEV | Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOTSUP
@@ -179,6 +185,14 @@ impl<'a> Target<'a> {
         } else {
             Error::io("replace", self.path)(errno)
         }
+    }
+
+    /// Whether there is a file, on a file system that may be written: its folder's may be another.
+    fn is_writable_itself(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| {
+            rustix::fs::fstatvfs(&old.fd)
+                .is_ok_and(|vfs| !vfs.f_flag.contains(StatVfsMountFlags::RDONLY))
+        })
     }
 
     fn cannot_rename(&self, obstacle: &'static str, errno: Errno) -> Error {
@@ -232,6 +246,10 @@ pub(super) fn open_regular(
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
             let path = path.to_owned();
             return Err(Error::NotRegular { path });
+        }
+        Err(Errno::ROFS) => {
+            let path = path.to_owned();
+            return Err(Error::ReadOnly { path });
         }
         Err(errno) => return Err(Error::io("open", path)(errno)),
     };

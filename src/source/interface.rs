@@ -131,8 +131,12 @@ pub fn select(snapshot: &Snapshot, selection: &Selection, known: &[IpAddr]) -> V
         .collect()
 }
 
-/// Why nothing is found in a snapshot, for people: the first thing that is missing.
+/// Why nothing is found in a snapshot, and what to do about it, for people: the first thing that is
+/// missing.
 pub fn absence(snapshot: &Snapshot, selection: &Selection) -> String {
+    /// The keys of the node file, and the option that stands in for one.
+    const ANOTHER: &str = "set `interface` or `cidr` in /etc/stayput/node.yaml to where this \
+                           node's address is, or use --own-interface";
     let names = |indices: &[u32]| {
         let links = snapshot.links.iter().filter(|l| indices.contains(&l.index));
         let names: Vec<&str> = links.map(|link| link.name.as_str()).collect();
@@ -140,25 +144,27 @@ pub fn absence(snapshot: &Snapshot, selection: &Selection) -> String {
     };
     match selection {
         Selection::DefaultRoute if snapshot.routes.is_empty() => {
-            "there is no default route; name the interface or a range of addresses".into()
+            format!("there is no default route to take this node's address from; {ANOTHER}")
         }
         Selection::DefaultRoute => {
             let indices: Vec<u32> = snapshot.routes.iter().map(|route| route.index).collect();
             let names = names(&indices);
-            format!("no usable address on {names}, where the default route leaves")
+            format!("no usable address on {names}, where the default route leaves; {ANOTHER}")
         }
         Selection::Interface(name) => match snapshot.links.iter().find(|l| l.name == *name) {
             None => {
                 let indices: Vec<u32> = snapshot.links.iter().map(|link| link.index).collect();
                 format!(
-                    "there is no interface {name}; there are {}",
+                    "there is no interface {name}; there are {}; {ANOTHER}",
                     names(&indices)
                 )
             }
-            Some(link) if !link.up => format!("interface {name} is down"),
-            Some(_) => format!("no usable address on {name}"),
+            Some(link) if !link.up => format!("interface {name} is down; {ANOTHER}"),
+            Some(_) => format!("no usable address on {name}; {ANOTHER}"),
         },
-        Selection::Within(range) => format!("no usable address within {range} on any interface"),
+        Selection::Within(range) => {
+            format!("no usable address within {range} on any interface; {ANOTHER}")
+        }
     }
 }
 

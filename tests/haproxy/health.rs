@@ -139,7 +139,15 @@ async fn the_authority_makes_checks_by_name_when_it_appears() {
     // TCP is all that there is to check.
     lab.statuses(&[("master-1", "UP"), ("master-2", "UP"), ("master-3", "DOWN")])
         .await;
-    assert!(!lab.observe().await.by_name);
+    let unverified = "no /etc/kubernetes/pki/ca.crt yet: health is a TCP connection only";
+    let observation = lab.observe().await;
+    assert!(!observation.by_name);
+    assert!(
+        observation.notices[0].starts_with(unverified),
+        "{observation:?}"
+    );
+    let applied = lab.apply().await.unwrap();
+    assert!(applied.notices[0].starts_with(unverified), "{applied:?}");
 
     let pem = lab.authority.pem();
     lab.write("etc/kubernetes/pki/ca.crt", pem.as_bytes());
@@ -148,7 +156,9 @@ async fn the_authority_makes_checks_by_name_when_it_appears() {
     lab.statuses(&[("master-1", "DOWN"), ("master-2", "UP")])
         .await;
     assert!(lab.observe().await.by_name);
-    assert_eq!(lab.apply().await.unwrap().outcome, Outcome::Unchanged);
+    let applied = lab.apply().await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Unchanged);
+    assert_eq!(applied.notices, [""; 0]);
 
     // A bundle with the next authority: loaded, without anybody saying so.
     let bundle = format!("{pem}{}", others.pem());
@@ -156,6 +166,25 @@ async fn the_authority_makes_checks_by_name_when_it_appears() {
     lab.apply().await.unwrap();
     lab.statuses(&[("master-1", "UP"), ("master-2", "UP")])
         .await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_lost_is_told_until_it_is_back() {
+    let mut lab = Lab::new();
+    lab.cluster().haproxy.binary = "/nonexistent/haproxy".into();
+    let told = async |lab: &mut Lab| lab.apply().await.unwrap().notices.join("\n");
+    assert!(!told(&mut lab).await.contains("ca.crt"));
+    std::fs::remove_file(lab.path("etc/kubernetes/pki/ca.crt")).unwrap();
+    for _ in 0..2 {
+        let notices = told(&mut lab).await;
+        assert!(
+            notices.contains("/etc/kubernetes/pki/ca.crt is gone"),
+            "{notices}"
+        );
+        assert!(lab.file().contains("# Authority: none on this node"));
+    }
+    lab.write("etc/kubernetes/pki/ca.crt", lab.authority.pem().as_bytes());
+    assert!(!told(&mut lab).await.contains("ca.crt"));
 }
 
 #[tokio::test]

@@ -536,6 +536,10 @@ fn says_what_is_missing() {
     ] {
         let shown = absence(&snapshot(lines), &selection_of(selection));
         assert!(shown.starts_with(want), "{shown}");
+        assert!(
+            shown.contains("set `interface` or `cidr` in /etc/stayput/node.yaml"),
+            "{shown}"
+        );
     }
 }
 

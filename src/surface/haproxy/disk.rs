@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::authority::{Authority, Found};
+use super::authority::{self, Authority, Found};
 use super::render::{Rendering, authority_of, is_ours, render};
 use crate::config::cluster;
 use crate::file;
@@ -86,6 +86,15 @@ impl Disk {
         wanted.has_structure_of(&self.file)
     }
 
+    /// Whether masters can be checked by name at all, and whether they were until now.
+    pub(super) fn trust(&self) -> Trust {
+        match (&self.authority, authority_of(&self.file)) {
+            (Found::Missing, None) => Trust::None,
+            (Found::Missing, Some(_)) => Trust::JustLost,
+            (Found::Good(_) | Found::Damaged { .. }, _) => Trust::There,
+        }
+    }
+
     /// What an operator should know of the disk.
     pub(super) fn notice(&self) -> Option<String> {
         let Found::Damaged { path, reason } = &self.authority else {
@@ -96,6 +105,34 @@ impl Disk {
             None => "health checks stay plain TCP connections",
         };
         Some(format!("{path} {reason}; {so} until it is repaired"))
+    }
+}
+
+/// Whether there is an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// A file is there, if a damaged one.
+    There,
+    /// No file, and the configuration is without one: a worker before its join.
+    None,
+    /// No file, and the configuration still names it.
+    JustLost,
+}
+
+impl Trust {
+    /// What an operator should know. `lost`: there was one in this agent's time.
+    pub(super) fn notice(self, lost: bool) -> Option<String> {
+        let path = authority::PATH;
+        match self {
+            Self::There => None,
+            Self::None if !lost => Some(format!(
+                "no {path} yet: health is a TCP connection only, not verified"
+            )),
+            Self::None | Self::JustLost => Some(format!(
+                "{path} is gone: health was verified by the masters' names and is a TCP connection \
+                 only now, which any machine at a master's address passes; restore the file"
+            )),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::answers::Info;
-use self::disk::Disk;
+use self::disk::{Disk, Trust};
 pub use self::error::Error;
 pub use self::observe::{Observation, ObservedServer};
 use self::plan::{Change, changes};
@@ -74,6 +74,8 @@ pub struct Haproxy {
     writer: Writer,
     /// Servers that have moved and whose sessions to the old address are not closed yet.
     unclosed: BTreeSet<String>,
+    /// Whether the cluster's authority was there and is not any more.
+    lost_trust: bool,
 }
 
 impl Haproxy {
@@ -83,6 +85,7 @@ impl Haproxy {
             root,
             writer,
             unclosed: BTreeSet::new(),
+            lost_trust: false,
         }
     }
 
@@ -96,6 +99,7 @@ impl Haproxy {
         let disk = self.prepare(view).await?;
         let wanted = disk.render(view)?;
         let mut notices: Vec<String> = disk.notice().into_iter().collect();
+        notices.extend(self.trust_in(disk.trust()));
         let (running, moved) = match talk {
             Ok(Talk { running, moved }) => (running, moved),
             Err(unanswered) => {
@@ -129,6 +133,16 @@ impl Haproxy {
         }
     }
 
+    /// Follows whether there is an authority, and what an operator should know of it.
+    fn trust_in(&mut self, trust: Trust) -> Option<String> {
+        self.lost_trust = match trust {
+            Trust::There => false,
+            Trust::None => self.lost_trust,
+            Trust::JustLost => true,
+        };
+        trust.notice(self.lost_trust)
+    }
+
     /// What would be written.
     pub async fn show(&self, view: &View) -> Result<String, Error> {
         Ok(self.look(view).await?.render(view)?.text)
@@ -155,7 +169,7 @@ impl Haproxy {
                 (Outcome::Updated, detail)
             }
             Reloaded::Absent(why) => {
-                notices.extend(why);
+                notices.splice(0..0, why);
                 (
                     Outcome::Absent,
                     format!("{path} {file}, HAProxy is not running"),

@@ -87,6 +87,9 @@ impl Haproxy {
                 (None, Vec::new())
             }
         };
+        if running.is_some() {
+            notices.extend(disk.trust().notice(self.lost_trust));
+        }
         let structure = running.as_ref().and_then(|info| info.structure.as_ref());
         Ok(Observation {
             current: structure == Some(&wanted.structure),

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use crate::config::cluster::HostsMode;
-use crate::file::{self, Error, InPlace};
+use crate::file::{self, InPlace};
 use crate::name::Name;
 use crate::root::Root;
 use crate::surface::{Applied, Outcome};
@@ -46,6 +46,17 @@ const ATTEMPTS: usize = 5;
 const FILLING: Duration = Duration::from_millis(400);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Why the hosts file does not show the view.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// The file can only be written in place, and the cluster file forbids that.
+    #[error("{0}; hosts.mode is rename: set it to auto or in-place")]
+    OnlyInPlace(file::Error),
+}
 
 /// What the hosts file says now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +79,15 @@ pub fn apply(root: &Root, view: &View) -> Result<Applied, Error> {
         return Ok(applied);
     }
     match apply_by_rename(root, path, view) {
-        Err(Error::CannotRename {
+        Err(file::Error::CannotRename {
             obstacle, source, ..
         }) if mode == HostsMode::Auto => {
             let why = format!(" ({obstacle})");
-            let gone = || Error::Changed { path: path.clone() };
+            let gone = || file::Error::Changed { path: path.clone() }.into();
             tracing::debug!(%source, obstacle, "no rename; the hosts file is written in place");
             apply_in_place(root, path, view, slots::plan, &why)?.ok_or_else(gone)
         }
-        other => other,
+        other => other.map_err(by_rename_only),
     }
 }
 
@@ -106,16 +117,26 @@ pub fn remove(root: &Root, view: &View) -> Result<Applied, Error> {
         return in_place();
     }
     let removed = file::update(root, path, LIMIT, 0o644, |old| {
-        Ok::<_, Error>(old.map(|old| without(old, view)))
+        Ok::<_, file::Error>(old.map(|old| without(old, view)))
     });
     match removed {
-        Err(Error::CannotRename { .. }) if view.cluster.hosts.mode == HostsMode::Auto => in_place(),
-        Err(error) => Err(error),
+        Err(file::Error::CannotRename { .. }) if view.cluster.hosts.mode == HostsMode::Auto => {
+            in_place()
+        }
+        Err(error) => Err(by_rename_only(error)),
         Ok(written) => Ok(Applied {
             outcome: outcome(written),
             detail: format!("nothing of ours in {}", path.display()),
             notices: Vec::new(),
         }),
+    }
+}
+
+/// The error of a write by rename where no other way is tried.
+fn by_rename_only(error: file::Error) -> Error {
+    match error {
+        file::Error::CannotRename { .. } => Error::OnlyInPlace(error),
+        error => Error::File(error),
     }
 }
 
@@ -153,7 +174,7 @@ pub fn show(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
 
 fn text(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
     let path = &view.cluster.hosts.path;
-    let bytes = root.read(path, LIMIT).map_err(|source| Error::Io {
+    let bytes = root.read(path, LIMIT).map_err(|source| file::Error::Io {
         operation: "read",
         path: path.clone(),
         source,
@@ -161,14 +182,14 @@ fn text(root: &Root, view: &View) -> Result<Vec<u8>, Error> {
     Ok(bytes.unwrap_or_default())
 }
 
-fn apply_by_rename(root: &Root, path: &Path, view: &View) -> Result<Applied, Error> {
+fn apply_by_rename(root: &Root, path: &Path, view: &View) -> Result<Applied, file::Error> {
     let mut lines = 0;
     let mut conflicts = Conflicts::default();
     let written = file::update(root, path, LIMIT, 0o644, |old| {
         let merged = merge(old.unwrap_or_default(), view);
         lines = merged.lines;
         conflicts = merged.conflicts;
-        Ok::<_, Error>(Some(merged.bytes))
+        Ok::<_, file::Error>(Some(merged.bytes))
     })?;
     Ok(applied(path, written, lines, "by rename", &conflicts))
 }
@@ -190,8 +211,8 @@ fn apply_in_place(
         let conflicts = std::mem::take(&mut plan.conflicts);
         let lines = plan.lines;
         match carry_out(vec![Change::new(file, plan)]).pop() {
-            Some(Err(Error::Changed { .. })) => {}
-            Some(Err(error)) => return Err(error),
+            Some(Err(file::Error::Changed { .. })) => {}
+            Some(Err(error)) => return Err(error.into()),
             _ => {
                 let how = format!("in place{why}");
                 return Ok(Some(applied(path, written, lines, &how, &conflicts)));
@@ -199,14 +220,14 @@ fn apply_in_place(
         }
     }
     let path = path.to_owned();
-    Err(Error::Changed { path })
+    Err(file::Error::Changed { path }.into())
 }
 
 fn applied(path: &Path, written: bool, lines: usize, how: &str, conflicts: &Conflicts) -> Applied {
     let done = if written {
         format!("written {how}")
     } else {
-        "unchanged".to_owned()
+        "as it should be".to_owned()
     };
     Applied {
         outcome: outcome(written),
