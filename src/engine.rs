@@ -11,12 +11,13 @@
 
 mod lane;
 mod lanes;
+mod news;
+mod open;
 mod pending;
 mod show;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,17 +30,18 @@ use crate::clock;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
 use crate::name::Name;
-use crate::provision::{Facts, Provision};
+use crate::provision::Provision;
 use crate::report::{DoneBy, Report, Surface, SurfaceReport};
 use crate::request::Refusal;
 use crate::root::Root;
-use crate::state::{self, Block, Loaded, State};
+use crate::state::Block;
 use crate::surface::dns::{Responder, Zone};
 use crate::surface::haproxy::{self, Observation};
 use crate::view::View;
 use crate::writer::Writer;
 
 pub use lane::{News, Seen};
+pub use open::OpenError;
 pub use pending::Pending;
 pub use show::dns_troubles;
 
@@ -61,17 +63,6 @@ pub const EVERYTHING: [Surface; 5] = [
     Surface::Haproxy,
     Surface::Pods,
 ];
-
-/// Why there is no engine. Nothing has been written.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The saved book cannot be read.
-    #[error(transparent)]
-    State(#[from] state::Unreadable),
-    /// The book refuses the cluster file.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-}
 
 /// Book, surfaces and what is known of their health.
 #[derive(Debug)]
@@ -107,54 +98,6 @@ enum Saved {
 }
 
 impl Engine {
-    /// Loads the last known good book and hears what the cluster file says now. Nothing is written
-    /// yet but a damaged state file, which is set aside.
-    pub async fn open(
-        root: Root,
-        writer: Writer,
-        done_by: DoneBy,
-        cluster: Cluster,
-        node: Node,
-    ) -> Result<Self, OpenError> {
-        let loading = root.clone();
-        let loaded = writer.run(move || state::load(&loading)).await;
-        let mut notices = Vec::new();
-        let state = match loaded {
-            Ok(Loaded::Good(state)) => state,
-            Ok(Loaded::Fresh) => State::default(),
-            Ok(Loaded::Damaged { reason, set_aside }) => {
-                notices.push(damaged(&reason, set_aside.as_deref()));
-                State::default()
-            }
-            Ok(Loaded::Unreadable(unreadable)) => return Err(unreadable.into()),
-            Err(interrupted) => return Err(state::Unreadable(interrupted.to_string()).into()),
-        };
-        let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
-        health.entry(Surface::State).or_default().notices = notices;
-        let event = declared(&cluster);
-        let (sender, news) = mpsc::unbounded_channel();
-        let mut engine = Self {
-            lanes: Lanes::start(&root, &writer, &sender),
-            news,
-            disk_hangs: false,
-            root,
-            writer,
-            done_by,
-            cluster: Arc::new(cluster),
-            node: Arc::new(node),
-            saved: Saved::Yes,
-            moves: Vec::new(),
-            book: Arc::new(state.book),
-            provision: state.provision,
-            block: state.block,
-            dns: None,
-            observation: None,
-            health,
-        };
-        engine.hear(&event)?;
-        Ok(engine)
-    }
-
     /// Starts the responder with the book as it is, before slower surfaces are brought up.
     pub fn start_dns(&mut self) -> std::io::Result<()> {
         let zone = Zone::new(&self.view());
@@ -322,59 +265,6 @@ impl Engine {
         self.saved = Saved::NotYet;
     }
 
-    /// Has HAProxy and the manifest looked at; what is seen comes as news.
-    pub fn look(&self) {
-        drop(self.lanes.haproxy.look(self.view()));
-    }
-
-    /// The same, and waits for it.
-    pub async fn look_now(&mut self) {
-        if self.lanes.haproxy.look(self.view()).await.is_ok() {
-            self.take_all_news().await;
-        }
-    }
-
-    /// What a surface's task has done or seen. Waits for it; may be cancelled.
-    pub async fn news(&mut self) -> News {
-        match self.news.recv().await {
-            Some(news) => news,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Takes in what has come so far.
-    pub async fn take_all_news(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            self.take(news).await;
-        }
-    }
-
-    /// Takes in what a surface's task has done or seen, and follows what that says of this master.
-    pub async fn take(&mut self, news: News) {
-        match news {
-            News::Report(report) => self.note(&report),
-            News::Seen(Seen {
-                observation,
-                manifest,
-            }) => {
-                let ready = observation.as_ref().is_ok_and(Observation::local_ready);
-                self.observation = Some(observation);
-                if let (Some(_), Some(manifest)) = (self.node.master(), manifest) {
-                    let facts = Facts { manifest, ready };
-                    self.follow_facts(facts).await;
-                }
-            }
-        }
-    }
-
-    async fn follow_facts(&mut self, facts: Facts) {
-        let next = self.provision.seen(facts, clock::unix_now());
-        if next != self.provision {
-            self.set_provision(next);
-            drop(self.repair(&[Surface::Haproxy]).await);
-        }
-    }
-
     /// Surfaces that failed and whose pause is over.
     pub fn due(&self, now: Instant) -> Vec<Surface> {
         let due = self.health.iter().filter(|(_, health)| health.due(now));
@@ -461,15 +351,5 @@ pub fn declared(cluster: &Cluster) -> Event {
         masters
             .map(|master| (master.name.clone(), master.addresses.clone()))
             .collect(),
-    )
-}
-
-fn damaged(reason: &str, set_aside: Option<&Path>) -> String {
-    let whereto = set_aside.map_or("it could not be set aside".to_owned(), |path| {
-        format!("it lies in {} now", path.display())
-    });
-    format!(
-        "{} was damaged ({reason}); {whereto}, and the book was rebuilt from the cluster file",
-        state::PATH
     )
 }
