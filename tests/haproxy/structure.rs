@@ -49,6 +49,22 @@ async fn the_candidate_of_a_run_that_was_cut_is_removed() {
     assert!(!lab.path("var/lib/stayput/haproxy.cfg.candidate").exists());
 }
 
+#[tokio::test]
+async fn the_candidate_of_a_run_that_was_cut_is_removed_where_no_folder_can_be_made() {
+    let mut lab = Lab::new();
+    lab.write("var/lib/stayput/haproxy.cfg.candidate", b"half a fi");
+    lab.write("run", b"no folder");
+    let error = lab.apply().await.unwrap_err().to_string();
+    assert!(error.contains("cannot create /run/stayput"), "{error}");
+    assert!(!lab.path("var/lib/stayput/haproxy.cfg.candidate").exists());
+
+    // Beside a file that is not ours nothing is removed.
+    lab.write("var/lib/stayput/haproxy.cfg", b"global\n");
+    lab.write("var/lib/stayput/haproxy.cfg.candidate", b"not ours");
+    lab.apply().await.unwrap_err();
+    assert!(lab.path("var/lib/stayput/haproxy.cfg.candidate").exists());
+}
+
 /// Time stands still while nothing but time is waited for, so limits are over at once.
 #[tokio::test(start_paused = true)]
 async fn a_check_that_hangs_is_given_up_within_the_patience_and_leaves_nothing() {

@@ -286,10 +286,12 @@ impl Haproxy {
     /// what a run left that was cut short.
     async fn prepare(&self, view: &View) -> Result<Disk, Error> {
         self.on_disk(view, |root, settings| {
-            disk::create_folders(root, settings)?;
-            let disk = Disk::look(root, settings)?;
+            // Not before it is known that the folder's files are ours to touch, and also where a
+            // full disk has no room for a folder.
+            Disk::look(root, settings)?;
             disk::remove_candidate(root, settings);
-            Ok(disk)
+            disk::create_folders(root, settings)?;
+            Disk::look(root, settings)
         })
         .await
     }

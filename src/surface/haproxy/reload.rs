@@ -65,10 +65,15 @@ impl Haproxy {
         let check = Program::new(&settings.binary, VALIDATION_LIMIT)?;
         let candidate = disk::candidate(settings);
         let (root, path, text) = (self.root.clone(), candidate.clone(), wanted.text.clone());
-        let host_path = self
-            .writer
-            .run(move || disk::write(&root, &path, &text).map(|_| disk::host_path(&root, &path)))
-            .await??;
+        let write = move || match disk::write(&root, &path, &text) {
+            Ok(_) => Ok(disk::host_path(&root, &path)),
+            Err(error) => {
+                // It may be there all the same, where only its folder could not be synced.
+                let _ = file::remove(&root, &path);
+                Err(error)
+            }
+        };
+        let host_path = self.writer.run(write).await??;
         let verdict = check.args(["-c", "-f"]).arg(host_path).run().await;
         let root = self.root.clone();
         self.writer
