@@ -5,8 +5,10 @@
 //! the next event. Views that arrive meanwhile are shown as one: the newest.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -165,13 +167,108 @@ async fn timed(
     work: impl Future<Output = Result<Applied, String>>,
 ) -> SurfaceReport {
     let started = Instant::now();
+    // A surface that panics fails like any other; its task goes on.
+    let work = AssertUnwindSafe(work).catch_unwind();
     match timeout(patience, work).await {
-        Ok(Ok(applied)) => SurfaceReport::done(surface, applied, started.elapsed()),
-        Ok(Err(error)) => SurfaceReport::failed(surface, error, started.elapsed()),
+        Ok(Ok(Ok(applied))) => SurfaceReport::done(surface, applied, started.elapsed()),
+        Ok(Ok(Err(error))) => SurfaceReport::failed(surface, error, started.elapsed()),
+        Ok(Err(_)) => {
+            let error = "it ended unexpectedly; please report this".to_owned();
+            SurfaceReport::failed(surface, error, started.elapsed())
+        }
         Err(_) => {
             let seconds = patience.as_secs();
             let error = format!("not done within {seconds} seconds: the disk or HAProxy hangs");
             SurfaceReport::failed(surface, error, started.elapsed())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::surface::Outcome;
+
+    /// Fails, panics and works in turn.
+    struct Moody(u32);
+
+    impl Shows for Moody {
+        async fn show(&mut self, _view: &View) -> Result<Applied, String> {
+            self.0 += 1;
+            assert!(self.0 != 2, "the second time");
+            if self.0 == 1 {
+                return Err("the first time".to_owned());
+            }
+            Ok(Applied {
+                outcome: Outcome::Updated,
+                detail: format!("time {}", self.0),
+                notices: Vec::new(),
+            })
+        }
+    }
+
+    /// Never comes back.
+    struct Stuck;
+
+    impl Shows for Stuck {
+        async fn show(&mut self, _view: &View) -> Result<Applied, String> {
+            std::future::pending().await
+        }
+    }
+
+    fn view() -> View {
+        let text = "domain: k8s.internal\nendpoint: {name: api}\n\
+                    masters: [{name: m1, address: 10.0.0.1}]\n";
+        let file = std::path::Path::new("cluster.yaml");
+        let rules = crate::address::Loopback::Refused;
+        let cluster = crate::config::Cluster::parse(text, file, rules).unwrap();
+        let settings = crate::config::node::NodeSettings::default();
+        let node = crate::config::Node::determine(settings, "worker-1", &cluster, false).unwrap();
+        View {
+            cluster: cluster.into(),
+            node: node.into(),
+            book: crate::book::Book::default().into(),
+            provisioned: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_surface_that_fails_or_panics_goes_on() {
+        let (sender, mut news) = mpsc::unbounded_channel();
+        let minute = Duration::from_mins(1);
+        let lane = Lane::start(Surface::Hosts, minute, Moody(0), sender);
+        let mut details = Vec::new();
+        for _ in 0..3 {
+            details.push(lane.show(view()).report().await.detail);
+            assert!(matches!(news.recv().await, Some(News::Report(_))));
+        }
+        assert_eq!(details[0], "the first time");
+        assert!(details[1].contains("unexpectedly"), "{details:?}");
+        assert_eq!(details[2], "time 3");
+    }
+
+    #[tokio::test]
+    async fn views_that_wait_are_shown_as_one() {
+        let (sender, mut news) = mpsc::unbounded_channel();
+        let lane = Lane::start(Surface::Hosts, Duration::from_mins(1), Moody(2), sender);
+        // The task has not run yet: all five are there when it does.
+        let awaited: Vec<Awaited> = (0..5).map(|_| lane.show(view())).collect();
+        for awaited in awaited {
+            assert_eq!(awaited.report().await.detail, "time 3");
+        }
+        lane.close(Duration::from_mins(1)).await;
+        assert!(news.recv().await.is_some());
+        assert!(news.recv().await.is_none(), "one pass, one report");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_surface_that_hangs_is_a_failure_in_the_end() {
+        let (sender, _news) = mpsc::unbounded_channel();
+        let lane = Lane::start(Surface::Hosts, Duration::from_secs(5), Stuck, sender);
+        let report = lane.show(view()).report().await;
+        assert!(
+            report.detail.contains("not done within 5 seconds"),
+            "{report:?}"
+        );
     }
 }
