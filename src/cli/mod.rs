@@ -105,7 +105,7 @@ pub struct Global {
     /// Tables for people or JSON for machines
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Say more (-v: debug, -vv: trace)
+    /// Say more (-v: debug, -vv: trace, and what libraries say)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// When to colour

@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::{Color, Failure};
 
@@ -90,10 +92,15 @@ pub(super) fn start_log(verbose: u8, color: Color, agent: bool) {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(ansi);
+    // What libraries say is for who looks for a fault in them.
+    let libraries = if verbose > 1 { level } else { level.min(Level::WARN) };
+    let targets = Targets::new()
+        .with_target("stayput", level)
+        .with_default(libraries);
     // A second start in the same process keeps the first one's log.
     let _ = if journal || !agent {
-        tracing::subscriber::set_global_default(log.without_time().finish())
+        tracing::subscriber::set_global_default(log.without_time().finish().with(targets))
     } else {
-        tracing::subscriber::set_global_default(log.finish())
+        tracing::subscriber::set_global_default(log.finish().with(targets))
     };
 }
