@@ -28,6 +28,8 @@
 //! [`source::interface::select`], the zone, the hosts block, HAProxy's configuration. Sockets, files,
 //! clocks and processes are at the edges. [`agent`] is one task that owns the book; [`engine`] is the
 //! order in which an event is saved and shown, shared with the commands that work without an agent.
+//! DNS answers on a thread of its own; hosts file, pods' copies and HAProxy each have a task of their
+//! own, which is handed the newest view.
 //!
 //! # What holds everywhere
 //!
@@ -35,7 +37,7 @@
 //!   all the same, reported, and saved later. No source that fails empties the book.
 //! - Equal views render equal bytes. Nothing rendered holds a time, and nothing is written unless
 //!   its bytes differ.
-//! - One surface that fails or hangs does not hold the others.
+//! - One surface that fails or hangs holds neither the others nor the next event.
 //! - Every path is looked up below one [`root`], so that the whole program runs in a folder without
 //!   being root. Every file is written by [`file`], on one thread ([`writer`]).
 //! - Names are lower-case from birth ([`name`]); a bad cluster file is refused whole, with every
