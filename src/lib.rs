@@ -76,3 +76,6 @@ pub mod yaml;
 // The tests beside the code and those in tests/ share a cluster to ask about.
 #[cfg(test)]
 extern crate self as stayput;
+#[cfg(test)]
+#[path = "../tests/sample/mod.rs"]
+mod sample;

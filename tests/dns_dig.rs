@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod dns_support;
+mod sample;
 
 use std::net::SocketAddr;
 use std::process::Command;

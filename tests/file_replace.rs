@@ -12,10 +12,10 @@ use rustix::fs::{FlockOperation, XattrFlags, flock, getxattr, setxattr};
 use stayput::file::{self, Error, InPlace};
 use stayput::root::Root;
 
-#[path = "hosts_sample/mod.rs"]
 #[expect(dead_code, reason = "each test file uses a part of it")]
+mod hosts_sample;
 mod sample;
-use sample::{have, in_mount_namespace, inner_dir};
+use hosts_sample::{have, in_mount_namespace, inner_dir};
 
 const HOSTS: &str = "/etc/hosts";
 

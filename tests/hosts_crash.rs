@@ -13,10 +13,10 @@ use stayput::config::cluster::HostsMode;
 use stayput::root::Root;
 use stayput::surface::{Outcome, hosts};
 
-#[path = "hosts_sample/mod.rs"]
 #[expect(dead_code, reason = "each test file uses a part of it")]
+mod hosts_sample;
 mod sample;
-use sample::{have, inner_dir, three};
+use hosts_sample::{have, inner_dir, three};
 
 const OLD: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
 const NEW: [&str; 3] = ["10.77.0.11", "10.77.0.99", "fd77::13"];

@@ -15,10 +15,10 @@ use stayput::config::cluster::HostsMode;
 use stayput::root::Root;
 use stayput::surface::hosts;
 
-#[path = "hosts_sample/mod.rs"]
 #[expect(dead_code, reason = "each test file uses a part of it")]
+mod hosts_sample;
 mod sample;
-use sample::{have, in_mount_namespace, inner_dir, view};
+use hosts_sample::{have, in_mount_namespace, inner_dir, view};
 
 const CHANGES: usize = 10_000;
 

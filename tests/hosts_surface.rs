@@ -14,9 +14,9 @@ use stayput::root::Root;
 use stayput::surface::hosts::Error;
 use stayput::surface::{Outcome, hosts, pods};
 
-#[path = "hosts_sample/mod.rs"]
+mod hosts_sample;
 mod sample;
-use sample::{in_mount_namespace, inner_dir, three};
+use hosts_sample::{in_mount_namespace, inner_dir, three};
 
 const OLD: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
 const NEW: [&str; 3] = ["10.77.0.11", "10.77.0.99", "fd77::13"];

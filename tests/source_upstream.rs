@@ -6,21 +6,19 @@
     reason = "a test ends at the first surprise"
 )]
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use stayput::address::Loopback;
 use stayput::config::Cluster;
-use stayput::config::cluster::{Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes, Master};
-use stayput::name::Name;
 use stayput::root::Root;
 use stayput::source::upstream::{Error, Look, Observation, Resolver, Upstream};
 use stayput::writer::Writer;
 use tokio::time::timeout;
+
+mod sample;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 const DNSMASQ: &str = "/usr/sbin/dnsmasq";
@@ -100,44 +98,17 @@ fn free_address() -> SocketAddr {
 }
 
 fn cluster(follow: &str, upstream: &[SocketAddr]) -> Cluster {
-    let name = |text: &str| text.parse::<Name>().unwrap();
-    Cluster {
-        domain: name("prod.k8s.internal"),
-        endpoint: Endpoint {
-            name: name("api.prod.k8s.internal"),
-            port: 8443,
-        },
-        masters: vec![Master {
-            name: name("master-3.prod.k8s.internal"),
-            addresses: Vec::new(),
-            follow: Some(name(follow)),
-        }],
-        aliases: BTreeMap::from([(name("k8s.example.test"), name("api.prod.k8s.internal"))]),
-        kubernetes: Kubernetes {
-            minor: 34,
-            service_subnet: "10.96.0.0/12".parse().unwrap(),
-            dns_domain: name("cluster.local"),
-            api_port: 6443,
-        },
-        dns: Dns {
-            listen: vec!["127.0.0.1:1053".parse().unwrap()],
-            ttl: 5,
-            upstream: upstream.to_vec(),
-        },
-        hosts: Hosts {
-            path: "/etc/hosts".into(),
-            mode: HostsMode::Auto,
-        },
-        haproxy: Haproxy {
-            config: "/var/lib/stayput/haproxy.cfg".into(),
-            socket: "/run/stayput/haproxy.sock".into(),
-            reload: Vec::new(),
-            binary: PathBuf::from("/usr/sbin/haproxy"),
-            user: None,
-            fallback: false,
-            stats: "127.0.0.1:8404".parse().unwrap(),
-        },
-    }
+    let upstream: Vec<String> = upstream.iter().map(|s| format!("\"{s}\"")).collect();
+    let text = format!(
+        "domain: prod.k8s.internal
+endpoint: {{name: api}}
+masters: [{{name: master-3, follow: {follow}}}]
+aliases: {{k8s.example.test: api}}
+dns: {{upstream: [{}]}}
+",
+        upstream.join(", ")
+    );
+    Cluster::clone(&sample::parse(&text))
 }
 
 struct Node {

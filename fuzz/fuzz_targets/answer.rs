@@ -19,6 +19,8 @@ use stayput::surface::dns::{Transport, Zone, answer, answer_in_full};
 
 #[path = "../../tests/dns_support/mod.rs"]
 mod dns_support;
+#[path = "../../tests/sample/mod.rs"]
+mod sample;
 
 static ZONES: LazyLock<[Zone; 2]> =
     LazyLock::new(|| [Zone::new(&dns_support::cluster()), dns_support::crowd()]);

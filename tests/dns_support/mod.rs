@@ -7,109 +7,22 @@
     reason = "tests"
 )]
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stayput::book::{Book, Event, Origin, Record, reduce};
-use stayput::config::cluster::{
-    Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes, Master,
-};
-use stayput::config::node::{Node, Role, Selection};
+use stayput::book::{Event, reduce};
 use stayput::name::Name;
 use stayput::surface::dns::Zone;
 use stayput::view::View;
 
-pub(crate) const DOMAIN: &str = "k8s.internal";
+pub(crate) use crate::sample::view;
+use crate::sample::{DOMAIN, ips};
+
+/// The default of `dns.ttl`.
 pub(crate) const TTL: u32 = 5;
 
 pub(crate) fn name(relative: &str) -> Name {
     Name::parse(&format!("{relative}.{DOMAIN}")).unwrap()
-}
-
-/// Masters by relative name with their addresses, aliases by full name with relative targets.
-pub(crate) fn view(masters: &[(&str, &[&str])], aliases: &[(&str, &str)]) -> View {
-    let masters: Vec<(Name, Vec<IpAddr>)> = masters
-        .iter()
-        .map(|(relative, addresses)| {
-            let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-            (name(relative), addresses)
-        })
-        .collect();
-    let aliases = aliases
-        .iter()
-        .map(|(alias, target)| (Name::parse(alias).unwrap(), name(target)))
-        .collect();
-    let cluster = Cluster {
-        domain: Name::parse(DOMAIN).unwrap(),
-        endpoint: Endpoint {
-            name: name("api"),
-            port: 8443,
-        },
-        masters: masters
-            .iter()
-            .map(|(name, addresses)| Master {
-                name: name.clone(),
-                addresses: addresses.clone(),
-                follow: None,
-            })
-            .collect(),
-        aliases,
-        kubernetes: Kubernetes {
-            minor: 34,
-            service_subnet: "10.96.0.0/12".parse().unwrap(),
-            dns_domain: Name::parse("cluster.local").unwrap(),
-            api_port: 6443,
-        },
-        dns: Dns {
-            listen: vec![],
-            ttl: TTL,
-            upstream: vec![],
-        },
-        hosts: Hosts {
-            path: "/etc/hosts".into(),
-            mode: HostsMode::Auto,
-        },
-        haproxy: Haproxy {
-            config: "/var/lib/stayput/haproxy.cfg".into(),
-            socket: "/run/stayput/haproxy.sock".into(),
-            reload: vec![],
-            binary: "/usr/sbin/haproxy".into(),
-            user: None,
-            fallback: false,
-            stats: SocketAddr::from(([127, 0, 0, 1], 8404)),
-        },
-    };
-    let records = masters
-        .into_iter()
-        .filter(|(_, addresses)| !addresses.is_empty())
-        .map(|(name, addresses)| {
-            let origin = Origin::ClusterFile;
-            (
-                name,
-                Record {
-                    addresses,
-                    version: 1,
-                    origin,
-                },
-            )
-        })
-        .collect();
-    let book = Book {
-        generation: 1_764_000_000,
-        records,
-        said: BTreeMap::new(),
-    };
-    View {
-        cluster: Arc::new(cluster),
-        node: Arc::new(Node {
-            role: Role::Worker,
-            kubernetes_name: Name::parse("worker-1").unwrap(),
-            selection: Selection::DefaultRoute,
-        }),
-        book: Arc::new(book),
-        provisioned: false,
-    }
 }
 
 /// The cluster that most tests ask about. `master-4` follows a name whose addresses are not known;
@@ -135,7 +48,7 @@ pub(crate) fn cluster() -> View {
 pub(crate) fn moved(view: &View, master: &str, to: &[&str]) -> View {
     let event = Event::Told {
         name: name(master),
-        addresses: to.iter().map(|a| a.parse().unwrap()).collect(),
+        addresses: ips(to),
     };
     let book = reduce(&view.book, &event, 0).unwrap();
     View {

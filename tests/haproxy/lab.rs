@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use std::io::{Read, Write};
 
-use stayput::book::{Book, Event, reduce};
-use stayput::config::cluster::{Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes, Master};
-use stayput::config::node::{Role, Selection};
-use stayput::config::{Cluster, Node};
+use stayput::book::{Event, reduce};
+use stayput::config::Cluster;
+use stayput::config::cluster::Master;
+use stayput::config::node::Role;
 use stayput::name::Name;
 use stayput::root::Root;
 use stayput::surface::haproxy::{Error, Haproxy as Surface, Observation};
@@ -23,6 +23,7 @@ use stayput::view::View;
 use stayput::writer::Writer;
 
 use crate::masters::{self, Authority, Client};
+use crate::sample;
 
 pub(crate) const HAPROXY: &str = "/usr/sbin/haproxy";
 
@@ -309,51 +310,18 @@ fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 fn view(root: &Path, api: u16, endpoint: u16, stats: u16) -> View {
-    let name = |text: &str| Name::parse(text).unwrap();
+    let masters = ["master-1", "master-2", "master-3"];
+    let cluster = sample::cluster("prod.k8s.internal", masters, &[]);
+    let mut view = sample::worker(cluster, []);
+    let cluster = Arc::make_mut(&mut view.cluster);
+    cluster.endpoint.port = endpoint;
+    cluster.kubernetes.api_port = api;
     let pidfile = root.join("haproxy.pid").display().to_string();
-    let reload = ["/usr/bin/pkill", "-USR2", "-F", &pidfile].map(str::to_owned);
-    View {
-        cluster: Arc::new(Cluster {
-            domain: name("prod.k8s.internal"),
-            endpoint: Endpoint {
-                name: name(masters::ENDPOINT),
-                port: endpoint,
-            },
-            masters: ["master-1", "master-2", "master-3"].map(master).into(),
-            aliases: std::collections::BTreeMap::new(),
-            kubernetes: Kubernetes {
-                minor: 34,
-                service_subnet: "10.96.0.0/12".parse().unwrap(),
-                dns_domain: name("cluster.local"),
-                api_port: api,
-            },
-            dns: Dns {
-                listen: Vec::new(),
-                ttl: 5,
-                upstream: Vec::new(),
-            },
-            hosts: Hosts {
-                path: "/etc/hosts".into(),
-                mode: HostsMode::Auto,
-            },
-            haproxy: Haproxy {
-                config: "/var/lib/stayput/haproxy.cfg".into(),
-                socket: "/run/stayput/haproxy.sock".into(),
-                reload: reload.into(),
-                binary: HAPROXY.into(),
-                user: None,
-                fallback: false,
-                stats: (Ipv4Addr::LOCALHOST, stats).into(),
-            },
-        }),
-        node: Arc::new(Node {
-            role: Role::Worker,
-            kubernetes_name: name("node"),
-            selection: Selection::DefaultRoute,
-        }),
-        book: Arc::new(Book::default()),
-        provisioned: false,
-    }
+    cluster.haproxy.reload = ["/usr/bin/pkill", "-USR2", "-F", &pidfile]
+        .map(str::to_owned)
+        .into();
+    cluster.haproxy.stats = (Ipv4Addr::LOCALHOST, stats).into();
+    view
 }
 
 pub(crate) fn master(label: &str) -> Master {

@@ -9,4 +9,6 @@ mod health;
 mod lab;
 mod masters;
 mod moves;
+#[path = "../sample/mod.rs"]
+mod sample;
 mod structure;

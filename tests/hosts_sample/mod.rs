@@ -1,18 +1,14 @@
 //! A cluster for the tests of the hosts file, and ways to run them as they need it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use stayput::book::{Book, Origin, Record};
-use stayput::config::cluster::{
-    Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes, Master,
-};
-use stayput::config::node::{Node, Role, Selection};
-use stayput::name::Name;
+use stayput::config::cluster::HostsMode;
 use stayput::view::View;
+
+use crate::sample;
 
 /// `master-1` to `master-3` of `k8s.internal` at these addresses.
 pub(crate) fn three(mode: HostsMode, addresses: [&str; 3]) -> View {
@@ -21,73 +17,15 @@ pub(crate) fn three(mode: HostsMode, addresses: [&str; 3]) -> View {
 
 /// `master-1` and so on of `k8s.internal` at these addresses.
 pub(crate) fn view(mode: HostsMode, addresses: &[IpAddr]) -> View {
-    let domain: Name = "k8s.internal".parse().unwrap();
-    let full = |short: &str| short.parse::<Name>().unwrap().below(&domain).unwrap();
-    let masters: Vec<Name> = (1..=addresses.len())
-        .map(|i| full(&format!("master-{i}")))
+    let names: Vec<String> = (1..=addresses.len())
+        .map(|i| format!("master-{i}"))
         .collect();
-    let records = masters.iter().zip(addresses).map(|(name, address)| {
-        let record = Record {
-            addresses: vec![*address],
-            version: 1,
-            origin: Origin::Event,
-        };
-        (name.clone(), record)
-    });
-    let book = Book {
-        generation: 1,
-        records: records.collect(),
-        said: BTreeMap::new(),
-    };
-    let masters = masters.iter().map(|name| Master {
-        name: name.clone(),
-        addresses: Vec::new(),
-        follow: None,
-    });
-    let cluster = Cluster {
-        endpoint: Endpoint {
-            name: full("api"),
-            port: 8443,
-        },
-        masters: masters.collect(),
-        aliases: BTreeMap::new(),
-        kubernetes: Kubernetes {
-            minor: 34,
-            service_subnet: "10.96.0.0/12".parse().unwrap(),
-            dns_domain: "cluster.local".parse().unwrap(),
-            api_port: 6443,
-        },
-        dns: Dns {
-            listen: Vec::new(),
-            ttl: 5,
-            upstream: Vec::new(),
-        },
-        hosts: Hosts {
-            path: "/etc/hosts".into(),
-            mode,
-        },
-        haproxy: Haproxy {
-            config: "/var/lib/stayput/haproxy.cfg".into(),
-            socket: "/run/stayput/haproxy.sock".into(),
-            reload: Vec::new(),
-            binary: "/usr/sbin/haproxy".into(),
-            user: None,
-            fallback: false,
-            stats: "127.0.0.1:8405".parse().unwrap(),
-        },
-        domain,
-    };
-    let node = Node {
-        role: Role::Worker,
-        kubernetes_name: "worker".parse().unwrap(),
-        selection: Selection::DefaultRoute,
-    };
-    View {
-        cluster: Arc::new(cluster),
-        node: Arc::new(node),
-        book: Arc::new(book),
-        provisioned: false,
-    }
+    let names = names.iter().map(String::as_str);
+    let cluster = sample::cluster(sample::DOMAIN, names.clone(), &[]);
+    let known = names.zip(addresses.iter().map(|address| vec![*address]));
+    let mut view = sample::worker(cluster, known);
+    Arc::make_mut(&mut view.cluster).hosts.mode = mode;
+    view
 }
 
 /// Whether something a test needs is there. Where everything is required, its absence fails.

@@ -263,10 +263,8 @@ fn without_addresses(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{Book, Event, reduce};
-    use crate::config::cluster::{Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes, Master};
-    use crate::config::node::{Role, Selection};
-    use crate::config::{Cluster, Node};
+    use crate::config::node::Role;
+    use crate::sample;
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -276,62 +274,15 @@ mod tests {
 
     /// Three masters; `addresses` are those that are known.
     fn view(role: Role, addresses: &[(&str, &str)]) -> View {
-        let domain = name("prod.k8s.internal");
-        let masters = ["master-1", "master-2", "m.zone-a"].map(|label| Master {
-            name: name(label).below(&domain).unwrap(),
-            addresses: Vec::new(),
-            follow: None,
+        let masters = ["master-1", "master-2", "m.zone-a"];
+        let cluster = sample::cluster("prod.k8s.internal", masters, &[]);
+        let known = addresses.iter().map(|(label, addresses)| {
+            let addresses: Vec<&str> = addresses.split(' ').collect();
+            (*label, sample::ips(&addresses))
         });
-        let mut book = Book::default();
-        for (label, address) in addresses {
-            let event = Event::Told {
-                name: name(label).below(&domain).unwrap(),
-                addresses: address.split(' ').map(|a| a.parse().unwrap()).collect(),
-            };
-            book = reduce(&book, &event, 1).unwrap();
-        }
-        View {
-            cluster: Arc::new(Cluster {
-                endpoint: Endpoint {
-                    name: name("api").below(&domain).unwrap(),
-                    port: 8443,
-                },
-                masters: masters.into(),
-                aliases: std::collections::BTreeMap::new(),
-                kubernetes: Kubernetes {
-                    minor: 34,
-                    service_subnet: "10.96.0.0/12".parse().unwrap(),
-                    dns_domain: name("cluster.local"),
-                    api_port: 6443,
-                },
-                dns: Dns {
-                    listen: Vec::new(),
-                    ttl: 5,
-                    upstream: Vec::new(),
-                },
-                hosts: Hosts {
-                    path: "/etc/hosts".into(),
-                    mode: HostsMode::Auto,
-                },
-                haproxy: Haproxy {
-                    config: "/var/lib/stayput/haproxy.cfg".into(),
-                    socket: "/run/stayput/haproxy.sock".into(),
-                    reload: Vec::new(),
-                    binary: "/usr/sbin/haproxy".into(),
-                    user: None,
-                    fallback: false,
-                    stats: "127.0.0.1:8404".parse().unwrap(),
-                },
-                domain,
-            }),
-            node: Arc::new(Node {
-                role,
-                kubernetes_name: name("node"),
-                selection: Selection::DefaultRoute,
-            }),
-            book: Arc::new(book),
-            provisioned: false,
-        }
+        let mut view = sample::worker(cluster, known);
+        Arc::make_mut(&mut view.node).role = role;
+        view
     }
 
     fn master(label: &str) -> Role {

@@ -60,8 +60,8 @@ pub(super) fn foreign_names(scan: &Scan<'_>) -> HashSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{three, view};
     use super::*;
+    use crate::sample::{three, view};
     use proptest::prelude::*;
 
     const BLOCK: &str = "\

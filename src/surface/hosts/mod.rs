@@ -13,8 +13,6 @@ mod block;
 mod in_place;
 mod lines;
 mod merge;
-#[cfg(test)]
-mod sample;
 mod slots;
 
 use std::collections::BTreeMap;

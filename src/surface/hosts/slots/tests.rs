@@ -1,8 +1,8 @@
 //! Proofs by exhaustion and by chance: crashes at every step, readers of any pace.
 
 use super::super::merge::{merge, without};
-use super::super::sample::{three, view};
 use super::*;
+use crate::sample::{three, view};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
