@@ -93,7 +93,11 @@ pub(super) fn start_log(verbose: u8, color: Color, agent: bool) {
         .with_target(false)
         .with_ansi(ansi);
     // What libraries say is for who looks for a fault in them.
-    let libraries = if verbose > 1 { level } else { level.min(Level::WARN) };
+    let libraries = if verbose > 1 {
+        level
+    } else {
+        level.min(Level::WARN)
+    };
     let targets = Targets::new()
         .with_target("stayput", level)
         .with_default(libraries);
