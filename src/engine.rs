@@ -1,12 +1,12 @@
 //! Book and surfaces as one: an event goes in, a report comes out.
 //!
 //! The agent and the commands that work without one share this. Decisions are made elsewhere
-//! ([`book::reduce`](crate::book::reduce), [`Provision`]); this is their order:
+//! ([`book::reduce`], [`Provision`]); this is their order:
 //!
 //! 1. The book is saved, fsynced, before anyone sees it. A full, read-only or hanging disk does not
 //!    stop the change: it is applied, reported as degraded, and saved later.
 //! 2. DNS shows the new view at once. The other surfaces get it at the same time, each on a task of
-//!    its own ([`lane`]): one that fails or hangs holds neither the others nor the next event. It is
+//!    its own (`engine/lane.rs`): one that fails or hangs holds neither the others nor the next event. It is
 //!    tried again with growing pauses.
 
 mod lane;

@@ -39,7 +39,7 @@
 //!   its bytes differ.
 //! - One surface that fails or hangs holds neither the others nor the next event.
 //! - Every path is looked up below one [`root`], so that the whole program runs in a folder without
-//!   being root. Every file is written by [`file`], on one thread ([`writer`]).
+//!   being root. Every file is written by [`mod@file`], on one thread ([`writer`]).
 //! - Names are lower-case from birth ([`name`]); a bad cluster file is refused whole, with every
 //!   problem in it named ([`config`]).
 
