@@ -146,21 +146,34 @@ impl RuntimeApi {
     /// One command, one answer, without the blank line that ends it.
     async fn ask(&self, command: &str) -> Result<String, Error> {
         let talk = tokio::time::timeout(LIMIT, async {
-            // The folder stays open while its path through /proc is used.
-            let place = self.root.resolve(&self.socket).map_err(|e| self.dead(e))?;
-            let path = Root::socket_path(&place);
-            let stream = UnixStream::connect(path).await;
-            let stream = stream.map_err(|e| match e.kind() {
-                // The queue of connections is full, because nobody accepts them (unix(7)).
-                io::ErrorKind::WouldBlock => self.silent(),
-                _ => self.dead(e),
-            })?;
-            exchange(stream, command)
-                .await
-                .map_err(|e| self.failed(command, e))
+            match self.talk(command).await {
+                // Whoever listened has ended with the command unread. Who listens now?
+                Err(Error::Io { source, .. }) if hung_up(&source) => {
+                    match self.talk(command).await {
+                        Err(Error::Io { source, .. }) if hung_up(&source) => Err(self.dead(source)),
+                        other => other,
+                    }
+                }
+                other => other,
+            }
         });
         let answer = talk.await.unwrap_or_else(|_| Err(self.silent()))?;
         Ok(answer.trim_end().to_owned())
+    }
+
+    async fn talk(&self, command: &str) -> Result<String, Error> {
+        // The folder stays open while its path through /proc is used.
+        let place = self.root.resolve(&self.socket).map_err(|e| self.dead(e))?;
+        let path = Root::socket_path(&place);
+        let stream = UnixStream::connect(path).await;
+        let stream = stream.map_err(|e| match e.kind() {
+            // The queue of connections is full, because nobody accepts them (unix(7)).
+            io::ErrorKind::WouldBlock => self.silent(),
+            _ => self.dead(e),
+        })?;
+        exchange(stream, command)
+            .await
+            .map_err(|e| self.failed(command, e))
     }
 
     /// The error that stands for an answer that did not come in time.
@@ -186,6 +199,15 @@ impl RuntimeApi {
     }
 }
 
+/// Whether the other end closed before it read what was sent: a process that stops closes its
+/// listening socket with connections in the queue.
+fn hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
 async fn exchange(mut stream: UnixStream, command: &str) -> io::Result<String> {
     stream.write_all(format!("{command}\n").as_bytes()).await?;
     let mut answer = Vec::new();
@@ -195,6 +217,8 @@ async fn exchange(mut stream: UnixStream, command: &str) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
     use tokio::net::UnixListener;
 
@@ -213,6 +237,27 @@ mod tests {
         let error = api.info().await.unwrap_err();
         assert!(error.is_dead(), "{error}");
         assert!(error.to_string().contains("/haproxy.sock"), "{error}");
+    }
+
+    /// Whether a connection waits to be accepted.
+    fn has_a_connection(listener: &UnixListener) -> bool {
+        let mut polled = [PollFd::new(listener, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec::default())).unwrap() > 0
+    }
+
+    #[tokio::test]
+    async fn one_that_stops_while_it_is_asked_is_dead() {
+        let (dir, api) = sandbox();
+        let listener = UnixListener::bind(dir.path().join("haproxy.sock")).unwrap();
+        let stop = async {
+            while !has_a_connection(&listener) {
+                tokio::task::yield_now().await;
+            }
+            drop(listener);
+        };
+        let (answer, ()) = tokio::join!(api.info(), stop);
+        let error = answer.unwrap_err();
+        assert!(error.is_dead(), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
