@@ -59,6 +59,7 @@ pub mod lock;
 pub mod name;
 pub mod own;
 pub mod picture;
+pub mod pki;
 pub mod process;
 pub mod provision;
 pub mod query;

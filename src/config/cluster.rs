@@ -1,12 +1,14 @@
 //! What the cluster file says, once it is known to be good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use crate::name::Name;
+use crate::pki::catalogue::Row;
+use crate::pki::key::KeyType;
 
 /// A validated cluster file. Every name in it is fully qualified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Cluster {
     pub hosts: Hosts,
     /// The local HAProxy.
     pub haproxy: Haproxy,
+    /// What is issued, and when it is renewed.
+    pub certificates: Certificates,
 }
 
 /// The name and port that kubeconfigs point to.
@@ -47,6 +51,8 @@ pub struct Master {
     pub addresses: Vec<IpAddr>,
     /// The upstream name whose addresses the master has.
     pub follow: Option<Name>,
+    /// An address of the master that never changes; it may stand in certificates.
+    pub stable: Option<IpAddr>,
 }
 
 /// Facts of the Kubernetes cluster.
@@ -110,6 +116,62 @@ pub struct Haproxy {
     pub fallback: bool,
     /// Where the statistics page and the Prometheus exporter listen.
     pub stats: SocketAddr,
+}
+
+/// What is issued, and when it is renewed. Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// How long before its end a certificate is renewed; at most half of its lifetime counts.
+    pub renew_before: u64,
+    /// Of leaves.
+    pub validity: u64,
+    /// Of authorities.
+    pub authority_validity: u64,
+    /// Of new keys.
+    pub key_type: KeyType,
+    /// More names, as templates of the catalogue, by the row's id.
+    pub extra_names: BTreeMap<String, Vec<String>>,
+    /// More rows.
+    pub extra: Vec<Row>,
+    /// What is done after a renewal, in this order.
+    pub after_renew: Vec<AfterRenew>,
+}
+
+/// Something that is done after a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AfterRenew {
+    /// Static pods that do not read their files again are restarted.
+    StaticPods,
+    /// A program of the operator.
+    Program(Hook),
+}
+
+/// A program of the operator, started without a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute path, then arguments.
+    pub command: Vec<String>,
+    /// The rows whose renewal it is for; all where empty.
+    pub certificates: BTreeSet<String>,
+    /// How long it may take, in seconds.
+    pub limit: u64,
+}
+
+const DAY: u64 = 86_400;
+
+impl Default for Certificates {
+    /// kubeadm's lifetimes: a year, and ten for authorities.
+    fn default() -> Self {
+        Self {
+            renew_before: 30 * DAY,
+            validity: 365 * DAY,
+            authority_validity: 3650 * DAY,
+            key_type: KeyType::Rsa2048,
+            extra_names: BTreeMap::new(),
+            extra: Vec::new(),
+            after_renew: vec![AfterRenew::StaticPods],
+        }
+    }
 }
 
 impl Cluster {

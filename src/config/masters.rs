@@ -27,6 +27,7 @@ impl Draft {
             name: self.name?,
             addresses: self.addresses.into_iter().map(|a| a.value).collect(),
             follow: self.follow.map(|follow| follow.value),
+            stable: None,
         })
     }
 }

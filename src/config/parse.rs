@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::claims::Claims;
-use super::cluster::{Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
+use super::cluster::{Certificates, Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
 use super::names::{self, Names};
 use super::problem::Problems;
 use super::read::{self, Fields, Value};
@@ -71,6 +71,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         dns: dns?,
         hosts: hosts?,
         haproxy: haproxy?,
+        certificates: Certificates::default(),
     })
 }
 

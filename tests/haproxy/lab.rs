@@ -329,5 +329,6 @@ pub(crate) fn master(label: &str) -> Master {
         name: master_name(label),
         addresses: Vec::new(),
         follow: None,
+        stable: None,
     }
 }

@@ -1,0 +1,110 @@
+//! What is on this machine, read and judged by itself: no plan yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::authority::Authority;
+use super::certificate::Certificate;
+use super::wanted::Wanted;
+use crate::root::Root;
+
+/// What was found, by item.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// By id, one for each wanted item.
+    pub found: BTreeMap<String, Found>,
+    /// The authorities that can be read, by id.
+    pub authorities: BTreeMap<String, Authority>,
+}
+
+/// What is where an item should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// One half of a pair.
+    Half {
+        /// The half that is there.
+        present: PathBuf,
+        /// The half that is not.
+        missing: PathBuf,
+    },
+    /// Something that cannot be read, or is not what it should be.
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why, as in `holds no certificate`.
+        reason: String,
+    },
+    /// A certificate.
+    Present(Box<Present>),
+    /// A key pair without a certificate.
+    KeyPair {
+        /// Files whose mode lets others in, each with what to do.
+        exposed: Vec<Exposed>,
+    },
+}
+
+/// A certificate that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// The leaf, or the authority that signs.
+    pub certificate: Certificate,
+    /// Its key.
+    pub key: KeyState,
+    /// Who signed it; [`Signer::Ours`] for an authority.
+    pub signer: Signer,
+    /// Files whose mode lets others in.
+    pub exposed: Vec<Exposed>,
+    /// Of a kubeconfig: the server, and whether its authorities are the node's.
+    pub kubeconfig: Option<KubeconfigState>,
+}
+
+/// What is known of a certificate's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyState {
+    /// It belongs to the certificate.
+    Matches,
+    /// It is another certificate's.
+    Mismatch,
+    /// It is not on this machine (an authority that is kept elsewhere).
+    Absent,
+    /// It is in a file of its own that its user renews (the kubelet).
+    Elsewhere,
+}
+
+/// Who signed a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signer {
+    /// The authority that the catalogue names.
+    Ours,
+    /// Somebody else, with the issuer's name.
+    Foreign(String),
+    /// The authority is not here or cannot be read.
+    Unknown,
+}
+
+/// A file that more people can read or write than should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposed {
+    /// The file.
+    pub path: PathBuf,
+    /// Its mode's permission bits.
+    pub mode: u32,
+    /// What they should be at most.
+    pub want: u32,
+}
+
+/// What a kubeconfig points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeconfigState {
+    /// The server's URL.
+    pub server: String,
+    /// Whether it trusts the node's authority.
+    pub trusts_authority: bool,
+}
+
+/// Reads everything that is wanted. A file that cannot be read is a finding, not an error.
+pub fn take(_root: &Root, _wanted: &Wanted) -> Inventory {
+    todo!()
+}

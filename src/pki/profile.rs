@@ -1,0 +1,74 @@
+//! What a certificate says, apart from its key, its times and its serial number.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The contents of a leaf.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The subject's CN: to Kubernetes, the user.
+    pub common_name: String,
+    /// The subject's O, in order: to Kubernetes, the groups.
+    pub organizations: Vec<String>,
+    /// The extended key usages.
+    pub usages: Usages,
+    /// The subject alternative names.
+    pub names: Names,
+}
+
+/// Extended key usages (RFC 5280, 4.2.1.12).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usages {
+    /// id-kp-serverAuth.
+    pub server: bool,
+    /// id-kp-clientAuth.
+    pub client: bool,
+}
+
+/// Subject alternative names (RFC 5280, 4.2.1.6).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// DNS names, lower-case, sorted, without repeats; others' certificates may hold wildcards.
+    pub dns: BTreeSet<String>,
+    /// IP addresses in their order, without repeats.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Names {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dns.is_empty() && self.addresses.is_empty()
+    }
+
+    /// These names and those of `other` behind them.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        all.dns.extend(other.dns.iter().cloned());
+        for address in &other.addresses {
+            if !all.addresses.contains(address) {
+                all.addresses.push(*address);
+            }
+        }
+        all
+    }
+
+    /// What of `wanted` is not among these.
+    #[must_use]
+    pub fn lacks(&self, wanted: &Self) -> Self {
+        let missing = |address: &&IpAddr| !self.addresses.contains(address);
+        Self {
+            dns: wanted.dns.difference(&self.dns).cloned().collect(),
+            addresses: wanted.addresses.iter().filter(missing).copied().collect(),
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        let all: Vec<String> = self.dns.iter().cloned().chain(addresses).collect();
+        f.write_str(&all.join(", "))
+    }
+}
