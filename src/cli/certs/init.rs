@@ -1,0 +1,25 @@
+//! `stayput certs init`.
+
+use clap::Args;
+
+use super::words;
+use crate::cli::context::{Context, Failure};
+use crate::pki::session::Session;
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// This machine makes the cluster: mint its authorities and service-account keys too
+    #[arg(long)]
+    new_cluster: bool,
+    /// Issue although the clock stands before the newest time that this node has seen
+    #[arg(long)]
+    trust_clock: bool,
+}
+
+pub(super) fn init(context: &Context, args: InitArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let (cluster, node) = context.load(&root)?;
+    let session = Session::open(&root, &cluster, &node)?;
+    let done = session.init(args.new_cluster, args.trust_clock)?;
+    words::print(context, &done)
+}

@@ -1,0 +1,56 @@
+//! `stayput certs`: everything that a kubeadm control plane is issued.
+
+mod bundle;
+mod init;
+mod renew;
+mod status;
+mod verify;
+mod words;
+
+use clap::Subcommand;
+
+use super::context::{Context, Failure};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CertsCommand {
+    /// Issue every certificate and kubeconfig that is missing
+    ///
+    /// Authorities and service-account keys are made with --new-cluster only. Without it they have to
+    /// be there: bring them from another master with `certs bundle` and `certs unbundle`. Files that
+    /// are there stay as they are, whoever made them.
+    Init(init::InitArgs),
+    /// Renew what is due
+    ///
+    /// A certificate is due `certificates.renewBefore` before its end (30 days; never earlier than in
+    /// the second half of its life). A new one keeps subject, usages and names; names that the cluster
+    /// file asks for are added. What needs a restart to take it is restarted afterwards.
+    Renew(renew::RenewArgs),
+    /// Show every certificate: names, authority, when it expires, what is wrong with it, who reloads it
+    ///
+    /// Exit code 1 if something needs attention.
+    Status,
+    /// Check chains, pairs, names, modes and kubeconfigs against the cluster file
+    ///
+    /// Exit code 1 if something is wrong.
+    Verify(verify::VerifyArgs),
+    /// Write the authorities and service-account keys as a tar to standard output
+    ///
+    /// What another master needs: stayput certs bundle | ssh master-2 stayput certs unbundle. It
+    /// holds private keys; it is not written to a terminal.
+    Bundle,
+    /// Take authorities and service-account keys from a tar on standard input
+    ///
+    /// Refuses to overwrite a different one: then nothing changes at all.
+    Unbundle,
+}
+
+pub(super) fn certs(context: &Context, command: CertsCommand) -> Result<u8, Failure> {
+    match command {
+        CertsCommand::Init(args) => init::init(context, args),
+        CertsCommand::Renew(args) => renew::renew(context, args),
+        CertsCommand::Status => status::status(context),
+        CertsCommand::Verify(args) => verify::verify(context, args),
+        CertsCommand::Bundle => bundle::bundle(context),
+        CertsCommand::Unbundle => bundle::unbundle(context),
+    }
+}

@@ -1,0 +1,320 @@
+//! Carries a plan out in memory: keys on all cores, certificates, and their verification. What comes
+//! out has been checked as its users will check it, and is ready to take the old ones' places.
+
+use std::collections::BTreeMap;
+
+use zeroize::Zeroizing;
+
+use super::authority::Authority;
+use super::certificate::{self, Certificate};
+use super::inventory::{Found, Inventory};
+use super::issue::{self, Validity};
+use super::key::{self, PrivateKey};
+use super::kubeconfig::{self, New};
+use super::plan::{Action, Decision};
+use super::profile::Profile;
+use super::store::{NewFile, Set};
+use super::verify;
+use super::wanted::{Item, Kind, Wanted};
+use crate::root::Root;
+
+/// kubeadm's modes.
+const PUBLIC: u32 = 0o644;
+const SECRET: u32 = 0o600;
+
+/// The largest kubeconfig that is read.
+const LONGEST_KUBECONFIG: u64 = 1 << 20;
+
+/// Something new, not yet on disk.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its files.
+    pub set: Set,
+    /// Absent for a key pair.
+    pub certificate: Option<Certificate>,
+}
+
+/// Why something could not be made. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No key.
+    #[error("{id}: {source}")]
+    Key {
+        /// The item.
+        id: String,
+        /// Why not.
+        source: key::Error,
+    },
+    /// No certificate.
+    #[error("{id}: {source}")]
+    Issue {
+        /// The item.
+        id: String,
+        /// Why not.
+        source: issue::Error,
+    },
+    /// The authority cannot be used.
+    #[error("{id}: the authority '{authority}' is not here or cannot be read")]
+    NoAuthority {
+        /// The item.
+        id: String,
+        /// The authority's id.
+        authority: String,
+    },
+    /// What was issued would not be accepted by those who have to.
+    #[error("{id}: the new certificate was thrown away, it would not be accepted: {source}")]
+    Verify {
+        /// The item.
+        id: String,
+        /// Why not.
+        source: verify::Error,
+    },
+    /// What was issued cannot be read back.
+    #[error("{id}: the new certificate was thrown away: it {source}")]
+    Certificate {
+        /// The item.
+        id: String,
+        /// Why not.
+        source: certificate::Error,
+    },
+    /// The old kubeconfig cannot be renewed.
+    #[error("{id}: {source}")]
+    Kubeconfig {
+        /// The item.
+        id: String,
+        /// Why not.
+        source: kubeconfig::Error,
+    },
+    /// A file cannot be read.
+    #[error("{id}: cannot read {path}: {source}")]
+    Read {
+        /// The item.
+        id: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Makes everything that the decisions ask for, in their order. Each has a result of its own, but for
+/// keys: without a source of random numbers nothing can be made.
+pub fn prepare(
+    root: &Root,
+    wanted: &Wanted,
+    inventory: &Inventory,
+    decisions: &[Decision],
+    now: i64,
+) -> Result<Vec<(String, Result<Prepared, Error>)>, Error> {
+    let tasks: Vec<Task<'_>> = decisions
+        .iter()
+        .filter_map(|decision| Task::of(decision, wanted))
+        .collect();
+    let kinds = vec![wanted.key_type; tasks.len()];
+    let keys = key::generate_all(&kinds).map_err(|source| Error::Key {
+        id: tasks.first().map_or_else(String::new, |t| t.item.id.clone()),
+        source,
+    })?;
+    let mut press = Press {
+        root,
+        wanted,
+        inventory,
+        now,
+        made: BTreeMap::new(),
+    };
+    let prepared = tasks.into_iter().zip(keys);
+    Ok(prepared
+        .map(|(task, key)| (task.item.id.clone(), press.make(&task, key)))
+        .collect())
+}
+
+/// One item that is to be made.
+#[derive(Debug, Clone, Copy)]
+struct Task<'a> {
+    item: &'a Item,
+    profile: &'a Profile,
+    validity: Validity,
+}
+
+impl<'a> Task<'a> {
+    fn of(decision: &'a Decision, wanted: &'a Wanted) -> Option<Self> {
+        let (Action::Issue { profile, validity } | Action::Renew { profile, validity }) =
+            &decision.action
+        else {
+            return None;
+        };
+        let item = wanted.items.iter().find(|item| item.id == decision.id)?;
+        Some(Self {
+            item,
+            profile,
+            validity: *validity,
+        })
+    }
+
+    fn error(&self) -> impl Fn(issue::Error) -> Error + '_ {
+        |source| Error::Issue {
+            id: self.item.id.clone(),
+            source,
+        }
+    }
+}
+
+/// What all items are made from.
+#[derive(Debug)]
+struct Press<'a> {
+    root: &'a Root,
+    wanted: &'a Wanted,
+    inventory: &'a Inventory,
+    now: i64,
+    /// Authorities of this run, by id.
+    made: BTreeMap<String, Authority>,
+}
+
+impl Press<'_> {
+    fn make(&mut self, task: &Task<'_>, key: PrivateKey) -> Result<Prepared, Error> {
+        let id = &task.item.id;
+        let key_pem = key.to_pem().map_err(|source| Error::Key {
+            id: id.clone(),
+            source,
+        })?;
+        let secret = |path: &std::path::Path| NewFile {
+            path: path.to_owned(),
+            bytes: Zeroizing::new(key_pem.as_bytes().to_vec()),
+            mode: SECRET,
+        };
+        let public = |path: &std::path::Path, text: &str| NewFile {
+            path: path.to_owned(),
+            bytes: Zeroizing::new(text.as_bytes().to_vec()),
+            mode: PUBLIC,
+        };
+        let (files, certificate) = match &task.item.kind {
+            Kind::Authority { certificate, key: at } => {
+                let pem = issue::authority(task.profile, &key, task.validity);
+                let pem = pem.map_err(task.error())?;
+                let made = self.authority(task, &pem, key)?;
+                (vec![secret(at), public(certificate, &pem)], Some(made))
+            }
+            Kind::Leaf { certificate, key: at, authority } => {
+                let (pem, made) = self.leaf(task, authority, &key)?;
+                (vec![secret(at), public(certificate, &pem)], Some(made))
+            }
+            Kind::Kubeconfig { path, authority, server } => {
+                let (pem, made) = self.leaf(task, authority, &key)?;
+                let bytes = self.kubeconfig(task, authority, server, &pem, &key_pem)?;
+                let bytes = Zeroizing::new(bytes.as_bytes().to_vec());
+                let file = NewFile { path: path.clone(), bytes, mode: SECRET };
+                (vec![file], Some(made))
+            }
+            Kind::KeyPair { key: at, public: to } => {
+                (vec![secret(at), public(to, &key.public_pem())], None)
+            }
+        };
+        let set = Set {
+            id: id.clone(),
+            files,
+            old_certificate: self.old(id),
+        };
+        Ok(Prepared { set, certificate })
+    }
+
+    /// Keeps a new authority for the leaves behind it in the plan.
+    fn authority(
+        &mut self,
+        task: &Task<'_>,
+        pem: &str,
+        key: PrivateKey,
+    ) -> Result<Certificate, Error> {
+        let certificate = parsed(task, pem)?;
+        let authority = Authority {
+            certificate: certificate.clone(),
+            bundle: vec![certificate.clone()],
+            pem: pem.as_bytes().to_vec(),
+            key: Some(key),
+        };
+        self.made.insert(task.item.id.clone(), authority);
+        Ok(certificate)
+    }
+
+    /// A leaf that its users will accept: its authority, usages and every one of its names.
+    fn leaf(
+        &self,
+        task: &Task<'_>,
+        authority: &str,
+        key: &PrivateKey,
+    ) -> Result<(String, Certificate), Error> {
+        let signer = self.signer(task, authority)?;
+        let constraints = self.wanted.leaf_constraints;
+        let pem = issue::leaf(signer, task.profile, key, task.validity, constraints);
+        let pem = pem.map_err(task.error())?;
+        let made = parsed(task, &pem)?;
+        let usages = task.profile.usages;
+        verify::chain(&made, &[], &signer.bundle, usages, self.now)
+            .and_then(|()| verify::names(&made, &task.profile.names))
+            .map_err(|source| Error::Verify {
+                id: task.item.id.clone(),
+                source,
+            })?;
+        Ok((pem, made))
+    }
+
+    fn signer(&self, task: &Task<'_>, authority: &str) -> Result<&Authority, Error> {
+        let made = self.made.get(authority);
+        let signer = made.or_else(|| self.inventory.authorities.get(authority));
+        signer.ok_or_else(|| Error::NoAuthority {
+            id: task.item.id.clone(),
+            authority: authority.to_owned(),
+        })
+    }
+
+    /// A kubeconfig that is there keeps everything but certificate and key.
+    fn kubeconfig(
+        &self,
+        task: &Task<'_>,
+        authority: &str,
+        server: &str,
+        certificate: &str,
+        key: &str,
+    ) -> Result<Zeroizing<String>, Error> {
+        let id = || task.item.id.clone();
+        let path = task.item.path();
+        let old = self.root.read(path, LONGEST_KUBECONFIG);
+        let old = old.map_err(|source| Error::Read {
+            id: id(),
+            path: path.display().to_string(),
+            source,
+        })?;
+        let readable = matches!(self.inventory.found.get(&task.item.id), Some(Found::Present(_)));
+        let result = match old.filter(|_| readable).map(Zeroizing::new) {
+            Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
+            None => Ok(New {
+                server,
+                authority: &self.signer(task, authority)?.pem,
+                user: &task.profile.common_name,
+                certificate,
+                key,
+            }
+            .render()),
+        };
+        result.map_err(|source| Error::Kubeconfig { id: id(), source })
+    }
+
+    /// The certificate that is being replaced.
+    fn old(&self, id: &str) -> Option<Vec<u8>> {
+        match self.inventory.found.get(id) {
+            Some(Found::Present(present)) => Some(present.certificate.to_pem().into_bytes()),
+            _ => None,
+        }
+    }
+}
+
+fn parsed(task: &Task<'_>, pem: &str) -> Result<Certificate, Error> {
+    let error = |source| Error::Certificate {
+        id: task.item.id.clone(),
+        source,
+    };
+    let mut certificates = Certificate::parse_pem(pem.as_bytes()).map_err(error)?;
+    if certificates.is_empty() {
+        return Err(error(certificate::Error::None));
+    }
+    Ok(certificates.swap_remove(0))
+}
