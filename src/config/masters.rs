@@ -19,15 +19,21 @@ pub(super) struct Draft {
     pub(super) name: Option<Name>,
     pub(super) addresses: Vec<Located<IpAddr>>,
     pub(super) follow: Option<Located<Name>>,
+    pub(super) stable: Option<Located<IpAddr>>,
 }
 
 impl Draft {
+    /// Its addresses, the one that never changes behind those that can.
+    pub(super) fn all_addresses(&self) -> impl Iterator<Item = &Located<IpAddr>> {
+        self.addresses.iter().chain(&self.stable)
+    }
+
     pub(super) fn finish(self) -> Option<Master> {
         Some(Master {
             name: self.name?,
             addresses: self.addresses.into_iter().map(|a| a.value).collect(),
             follow: self.follow.map(|follow| follow.value),
-            stable: None,
+            stable: self.stable.map(|stable| stable.value),
         })
     }
 }
@@ -47,7 +53,7 @@ impl Reader<'_> {
     }
 
     fn master(&mut self, item: &Value<'_>) -> Draft {
-        let known = ["name", "address", "addresses", "follow"];
+        let known = ["name", "address", "addresses", "follow", "stable"];
         let Some(fields) = item.fields(&known, self.report) else {
             return Draft::default();
         };
@@ -57,6 +63,7 @@ impl Reader<'_> {
             name: name.and_then(|value| self.own_name(value)),
             addresses: self.addresses(&fields),
             follow: fields.get("follow").and_then(|value| self.follow(value)),
+            stable: fields.get("stable").and_then(|value| self.stable(value)),
         }
     }
 
@@ -94,6 +101,12 @@ impl Reader<'_> {
             .collect()
     }
 
+    fn stable(&mut self, value: &Value<'_>) -> Option<Located<IpAddr>> {
+        let rules = self.rules;
+        let address = value.parsed_by(|text| address::parse(text, rules), self.report)?;
+        Some(value.located(address))
+    }
+
     fn follow(&mut self, value: &Value<'_>) -> Option<Located<Name>> {
         let name = value.parsed_by(Name::parse, self.report)?;
         if name.is_single_label() {
@@ -106,7 +119,7 @@ impl Reader<'_> {
 
     fn check_addresses(&mut self, drafts: &[Draft]) {
         let mut owners: HashMap<IpAddr, &str> = HashMap::new();
-        for Located { value, place } in drafts.iter().flat_map(|draft| &draft.addresses) {
+        for Located { value, place } in drafts.iter().flat_map(Draft::all_addresses) {
             match owners.get(value) {
                 Some(owner) => {
                     let message = format!("{value} is in {owner} already; give each address once");

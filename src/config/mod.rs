@@ -17,6 +17,7 @@
 //! Reading a text is pure; only [`load`] touches files.
 
 mod aliases;
+pub(crate) mod catalogue;
 mod claims;
 pub mod cluster;
 mod load;

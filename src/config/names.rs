@@ -25,7 +25,7 @@ pub(super) struct Names {
     pub(super) masters: Option<Vec<Master>>,
     pub(super) aliases: Option<BTreeMap<Name, Name>>,
     domain_place: Place,
-    /// Of all masters.
+    /// Of all masters, those that never change included.
     addresses: Vec<Located<IpAddr>>,
 }
 
@@ -55,7 +55,11 @@ pub(super) fn read(
         _ => Some(BTreeMap::new()),
     };
     reader.check_followed(&drafts);
-    let addresses = drafts.iter().flat_map(|d| d.addresses.clone()).collect();
+    let addresses = drafts
+        .iter()
+        .flat_map(Draft::all_addresses)
+        .cloned()
+        .collect();
     let masters = drafts.into_iter().map(Draft::finish).collect();
     Names {
         domain: reader.domain,

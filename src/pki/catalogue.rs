@@ -3,9 +3,10 @@
 //! One list of rows, as data. Differences between Kubernetes releases are rows with `since` and
 //! `until`; names are templates, filled in by [`wanted`](super::wanted).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::profile::Usages;
+use crate::config::{Cluster, Problems, catalogue};
 
 /// The list that is compiled in.
 pub const KUBEADM: &str = include_str!("../../certs/kubeadm.yaml");
@@ -13,8 +14,24 @@ pub const KUBEADM: &str = include_str!("../../certs/kubeadm.yaml");
 /// All rows of all releases, in the order in which they are issued and shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
-    /// The rows.
+    /// The rows. Rows of one id are for different releases.
     pub rows: Vec<Row>,
+    /// The first Kubernetes minor whose kubeadm says CA:FALSE in leaves.
+    pub leaf_constraints_since: u32,
+}
+
+impl Catalogue {
+    /// The built-in list. That it can be read is tested, so an error here is a mistake of stayput's own.
+    pub fn builtin() -> Result<Self, Problems> {
+        catalogue::parse(KUBEADM, Path::new("certs/kubeadm.yaml"))
+    }
+
+    /// The built-in list, and the operator's rows behind it.
+    pub fn of(cluster: &Cluster) -> Result<Self, Problems> {
+        let mut all = Self::builtin()?;
+        all.rows.extend(cluster.certificates.extra.iter().cloned());
+        Ok(all)
+    }
 }
 
 /// One thing that is issued.
@@ -43,6 +60,33 @@ pub struct Row {
     pub new_cluster_only: bool,
     /// Who uses it, and what makes that process take a new one.
     pub users: Vec<User>,
+}
+
+impl Row {
+    /// Whether a Kubernetes minor has this row.
+    pub fn applies(&self, minor: u32) -> bool {
+        self.since.is_none_or(|since| since <= minor)
+            && self.until.is_none_or(|until| minor <= until)
+    }
+
+    /// Whether some Kubernetes minor has both rows.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let last = |row: &Self| row.until.unwrap_or(u32::MAX);
+        self.since <= Some(last(other)) && other.since <= Some(last(self))
+    }
+
+    /// Whether it is an authority.
+    pub fn is_authority(&self) -> bool {
+        self.kind == RowKind::Authority
+    }
+
+    /// The id of the authority that signs it.
+    pub fn authority(&self) -> Option<&str> {
+        match &self.kind {
+            RowKind::Leaf { authority } | RowKind::Kubeconfig { authority, .. } => Some(authority),
+            RowKind::Authority | RowKind::KeyPair => None,
+        }
+    }
 }
 
 /// The kinds of rows.

@@ -28,6 +28,7 @@ pub mod kubeconfig;
 pub mod plan;
 pub mod profile;
 pub mod store;
+pub mod template;
 pub mod verify;
 pub mod wanted;
 

@@ -3,12 +3,16 @@
 //! Pure, and nothing here depends on a node's changing address: the names come from the cluster file,
 //! the addresses are loopback, the first of the Service range, and a master's `stable` one.
 
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-use super::catalogue::{Catalogue, User};
+use super::FOLDER;
+use super::catalogue::{Catalogue, Row, RowKind, Server, User};
 use super::key::KeyType;
-use super::profile::Profile;
+use super::profile::{Names, Profile};
+use super::template::Words;
 use crate::config::{Cluster, Node};
+use crate::name::Name;
 
 /// Everything that this node should have, authorities first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Item {
     pub kind: Kind,
     /// What it says; empty for a key pair.
     pub profile: Profile,
-    /// How long a new one is valid, in seconds, unless its authority ends earlier.
+    /// How long a new one is valid, in seconds, unless its authority ends earlier; 0 for a key pair.
     pub validity: u64,
     /// Only on the machine that makes the cluster.
     pub new_cluster_only: bool,
@@ -97,6 +101,104 @@ impl Item {
 }
 
 /// What a node should have; nothing on a worker.
-pub fn wanted(_catalogue: &Catalogue, _cluster: &Cluster, _node: &Node) -> Wanted {
-    todo!()
+pub fn wanted(catalogue: &Catalogue, cluster: &Cluster, node: &Node) -> Wanted {
+    let minor = cluster.kubernetes.minor;
+    let mut items: Vec<Item> = node.master().map_or_else(Vec::new, |master| {
+        let words = Words::of(cluster, master, &node.kubernetes_name);
+        let rows = catalogue.rows.iter().filter(|row| row.applies(minor));
+        rows.map(|row| item(row, cluster, &words)).collect()
+    });
+    // The operator's rows come last, and may have an authority among them.
+    items.sort_by_key(|item| !matches!(item.kind, Kind::Authority { .. }));
+    let certificates = &cluster.certificates;
+    Wanted {
+        items,
+        key_type: certificates.key_type,
+        renew_before: certificates.renew_before,
+        leaf_constraints: minor >= catalogue.leaf_constraints_since,
+    }
 }
+
+fn item(row: &Row, cluster: &Cluster, words: &Words) -> Item {
+    let certificates = &cluster.certificates;
+    let extra = certificates.extra_names.get(&row.id);
+    let names = row.names.iter().chain(extra.into_iter().flatten());
+    let organizations = row.organizations.iter();
+    Item {
+        id: row.id.clone(),
+        kind: kind(row, cluster),
+        profile: Profile {
+            common_name: words.fill(&row.common_name).concat(),
+            organizations: organizations.flat_map(|text| words.fill(text)).collect(),
+            usages: row.usages,
+            names: typed(names.flat_map(|name| words.fill(name))),
+        },
+        validity: match row.kind {
+            RowKind::Authority => certificates.authority_validity,
+            RowKind::Leaf { .. } | RowKind::Kubeconfig { .. } => certificates.validity,
+            RowKind::KeyPair => 0,
+        },
+        new_cluster_only: row.new_cluster_only,
+        users: row.users.clone(),
+    }
+}
+
+fn kind(row: &Row, cluster: &Cluster) -> Kind {
+    let file = |ending: &str| {
+        let mut path = Path::new(FOLDER).join(&row.path).into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    match &row.kind {
+        RowKind::Authority => Kind::Authority {
+            certificate: file(".crt"),
+            key: file(".key"),
+        },
+        RowKind::Leaf { authority } => Kind::Leaf {
+            certificate: file(".crt"),
+            key: file(".key"),
+            authority: authority.clone(),
+        },
+        RowKind::Kubeconfig { authority, server } => Kind::Kubeconfig {
+            path: file(""),
+            authority: authority.clone(),
+            server: match server {
+                Server::Endpoint => {
+                    format!(
+                        "https://{}:{}",
+                        cluster.endpoint.name, cluster.endpoint.port
+                    )
+                }
+                Server::Local => format!("https://127.0.0.1:{}", cluster.kubernetes.api_port),
+            },
+        },
+        RowKind::KeyPair => Kind::KeyPair {
+            key: file(".key"),
+            public: file(".pub"),
+        },
+    }
+}
+
+/// Addresses in their order and DNS names in lower case, each once.
+fn typed(texts: impl Iterator<Item = String>) -> Names {
+    let mut names = Names::default();
+    for text in texts {
+        match text.parse::<IpAddr>() {
+            Ok(address) => {
+                let address = address.to_canonical();
+                if !names.addresses.contains(&address) {
+                    names.addresses.push(address);
+                }
+            }
+            Err(_) => {
+                // A wildcard is none, and stays as it is but for its case.
+                let name = Name::parse(&text).map_or_else(|_| text.to_lowercase(), String::from);
+                names.dns.insert(name);
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests;
