@@ -25,9 +25,11 @@ pub mod inventory;
 pub mod issue;
 pub mod key;
 pub mod kubeconfig;
+mod pem;
 pub mod plan;
 pub mod profile;
 pub mod store;
+mod tbs;
 pub mod verify;
 pub mod wanted;
 
