@@ -25,10 +25,12 @@ pub mod inventory;
 pub mod issue;
 pub mod key;
 pub mod kubeconfig;
+mod pem;
 pub mod plan;
 pub mod profile;
 pub mod store;
 pub mod template;
+mod tbs;
 pub mod verify;
 pub mod wanted;
 
