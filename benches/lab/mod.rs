@@ -9,6 +9,7 @@
 pub(crate) mod agent;
 pub(crate) mod figures;
 pub(crate) mod haproxy;
+pub(crate) mod issuers;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod node;

@@ -1,0 +1,74 @@
+//! A node in a folder, and the program on it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Three masters; this is the first.
+pub(crate) const CLUSTER: &str = "
+domain: k8s.internal
+endpoint: {name: api}
+masters:
+  - {name: master-1, address: 192.0.2.11}
+  - {name: master-2, address: 192.0.2.12}
+  - {name: master-3, address: 192.0.2.13}
+";
+
+/// A node.
+pub(crate) struct Sandbox {
+    dir: tempfile::TempDir,
+    node: String,
+}
+
+impl Sandbox {
+    /// A master with this cluster file.
+    pub(crate) fn new(node: &str, cluster: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let sandbox = Self {
+            dir,
+            node: node.to_owned(),
+        };
+        sandbox.write("etc/stayput/cluster.yaml", cluster.as_bytes());
+        sandbox
+    }
+
+    /// A path below the root.
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    pub(crate) fn write(&self, below: &str, bytes: &[u8]) {
+        let path = self.path(below);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// The program with the node's options, ready to run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stayput"));
+        command.arg("--root").arg(self.dir.path());
+        command.args(["--node", &self.node, "--kubernetes-name", &self.node]);
+        command.args(arguments);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs it; it must succeed.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs it for machines, with its exit code.
+    pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
+        let output = self.command(arguments).args(["-o", "json"]).output().unwrap();
+        let value = serde_json::from_slice(&output.stdout);
+        let value = value.unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"));
+        (value, output.status.code().unwrap())
+    }
+}
