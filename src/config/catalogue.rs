@@ -91,18 +91,31 @@ pub(super) fn check(built_in: &[Row], entries: &[Entry], report: &mut Report) {
             );
             report.add(&entry.path, message);
         }
-        if let Some(wanted) = row.authority()
-            && !all.iter().any(|row| row.id == wanted && row.is_authority())
-        {
-            let known: Vec<&str> = all
-                .iter()
-                .filter(|row| row.is_authority())
-                .map(|row| row.id.as_str())
-                .collect();
-            let message = format!("'{wanted}' is not an authority; known: {}", listed(known));
+        if let Some(message) = lacks_authority(row, &all) {
             report.add(&entry.authority, message);
         }
     }
+}
+
+/// What is wrong with a row's authority, if anything: each release that has the row needs it.
+fn lacks_authority(row: &Row, all: &[&Row]) -> Option<String> {
+    let wanted = row.authority()?;
+    let authorities = || all.iter().filter(|row| row.is_authority());
+    let its = || authorities().filter(|row| row.id == wanted);
+    if its().next().is_none() {
+        let known = listed(authorities().map(|row| row.id.as_str()));
+        return Some(format!("'{wanted}' is not an authority; known: {known}"));
+    }
+    // Whether it is there changes nowhere else.
+    let first = row.since.unwrap_or(scalar::MIN_MINOR);
+    let ends = its().filter_map(|authority| Some(authority.until? + 1));
+    let missing = ends
+        .chain([first])
+        .filter(|minor| row.applies(*minor))
+        .find(|minor| !its().any(|authority| authority.applies(*minor)))?;
+    Some(format!(
+        "'{wanted}' is not there in Kubernetes 1.{missing}, and this row is; change since or until"
+    ))
 }
 
 /// Ids for a message, each once.

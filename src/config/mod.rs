@@ -18,6 +18,7 @@
 
 mod aliases;
 pub(crate) mod catalogue;
+mod certificates;
 mod claims;
 pub mod cluster;
 mod load;
