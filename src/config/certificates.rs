@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::catalogue::{self, Entry, listed};
+use super::catalogue::{self, listed};
 use super::cluster::{AfterRenew, Certificates, Hook, Master};
 use super::parse::command;
 use super::read::{self, Fields, Value};
 use super::report::{Located, Report};
+use super::row::{self, Entry};
 use super::scalar;
 use crate::pki::catalogue::{Catalogue, Row};
 use crate::pki::key::KeyType;
@@ -86,7 +87,7 @@ pub(super) fn read(
         |value, report| value.parsed_by(|text| key_type(text, minor), report),
     );
     let built_in = built_in(&section, report)?;
-    let extra = section.or("extra", Vec::new, report, catalogue::entries);
+    let extra = section.or("extra", Vec::new, report, row::entries);
     for entry in extra.iter().flatten() {
         check_addresses(&entry.names, masters, report);
     }
@@ -179,7 +180,7 @@ fn extra_names(
         } else if all.contains_key(id) {
             report.add(&key, "is given twice; keep one");
         }
-        let Some(names) = catalogue::names(&list, report) else {
+        let Some(names) = row::names(&list, report) else {
             complete = false;
             continue;
         };

@@ -30,6 +30,7 @@ mod problem;
 mod read;
 mod report;
 mod reserved;
+mod row;
 mod scalar;
 
 pub use cluster::Cluster;

@@ -126,6 +126,67 @@ aliases: {a.example.com: api, b.example.com: m1}
     assert_eq!(item("m-ca").validity, 3650 * 86_400);
 }
 
+/// certs/README.md, which is what an operator reads.
+const GUIDE: &str = include_str!("../../../certs/README.md");
+
+#[test]
+fn the_guide_s_examples_are_good() {
+    let mut examples: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in GUIDE.lines() {
+        match line.strip_prefix("    ") {
+            Some(code) if inside => {
+                let example = examples.last_mut().unwrap();
+                example.push_str(&format!("{code}\n"));
+            }
+            Some(code) => examples.push(format!("{code}\n")),
+            None => {}
+        }
+        inside = line.starts_with("    ");
+    }
+    assert_eq!(examples.len(), 4);
+    // The last example is about the row of the one before.
+    let rows = examples[2].clone();
+    examples[3] = rows + examples[3].strip_prefix("certificates:\n").unwrap();
+    for example in examples {
+        let text = match example.strip_prefix("masters:") {
+            Some(masters) => with("").replace("masters:\n", &format!("masters:{masters}")),
+            None => with(&example),
+        };
+        assert_eq!(problems(&text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn the_guide_has_every_row_word_and_default() {
+    for row in Catalogue::builtin().unwrap().rows {
+        let first = format!("| `{}` |", row.id);
+        assert!(
+            GUIDE.contains(&first) || row.id == "sa",
+            "no row of {}",
+            row.id
+        );
+    }
+    let unknown = crate::pki::template::check_name("{unknown}").unwrap_err();
+    let words = unknown.to_string();
+    for word in words.split("known: ").last().unwrap().split(", ") {
+        assert!(GUIDE.contains(&format!("| `{word}` |")), "no row of {word}");
+    }
+    for (key, default) in [
+        ("renewBefore", "30d"),
+        ("validity", "365d"),
+        ("authorityValidity", "3650d"),
+        ("keyType", "rsa-2048"),
+    ] {
+        assert!(
+            GUIDE.contains(&format!("| `{key}` | `{default}` |")),
+            "{key}"
+        );
+        let spelled_out = with(&format!("certificates: {{{key}: {default}}}"));
+        assert_eq!(parse(&spelled_out), parse(&with("")), "{key}");
+    }
+}
+
 #[test]
 fn each_mistake_is_told_with_its_place() {
     let mut wrong = Vec::new();
