@@ -8,6 +8,8 @@ use std::path::Path;
 use stayput::address::Loopback;
 use stayput::config::{Cluster, Error, Node, NodeSettings, load};
 use stayput::name::Name;
+use stayput::pki::catalogue::Catalogue;
+use stayput::pki::wanted::wanted;
 use stayput::root::Root;
 
 const CLUSTER: &str = "
@@ -106,6 +108,33 @@ fn the_problems_of_both_files_are_told_together() {
         last,
         "/etc/stayput/node.yaml:2:1: nmae: is not a known key; did you mean 'name'?"
     );
+}
+
+/// The agent, the commands and the renewal read the same file: a mistake in one part is told to all.
+#[test]
+fn what_a_master_should_have_follows_from_the_two_files() {
+    let stable = CLUSTER.replace("10.77.0.11}", "10.77.0.11, stable: 10.254.0.1}");
+    let own = "certificates: {extraNames: {apiserver: [k8s.example.com]}}\n";
+    let dir = sandbox(&[
+        ("etc/stayput/cluster.yaml", (stable + own).as_bytes()),
+        ("etc/stayput/node.yaml", b"kubernetesName: box-7\n"),
+        ("etc/hostname", b"master-1\n"),
+    ]);
+    let (cluster, node) = load_from(&dir, &NodeSettings::default()).unwrap();
+    let wanted = wanted(&Catalogue::of(&cluster).unwrap(), &cluster, &node);
+    let item = |id: &str| wanted.items.iter().find(|item| item.id == id).unwrap();
+    assert_eq!(item("etcd-peer").profile.common_name, "box-7");
+    assert_eq!(
+        item("apiserver").profile.names.to_string(),
+        "api.prod.k8s.internal, box-7, k8s.example.com, kubernetes, kubernetes.default, kubernetes.default.svc, kubernetes.default.svc.cluster.local, localhost, master-1, master-1.prod.k8s.internal, 10.96.0.1, 127.0.0.1, ::1, 10.254.0.1"
+    );
+    let changing = "certificates: {extraNames: {etcd-peer: [10.77.0.11]}}\n";
+    let mistaken = failure(&[(
+        "etc/stayput/cluster.yaml",
+        (CLUSTER.to_owned() + changing).as_bytes(),
+    )]);
+    let want = "/etc/stayput/cluster.yaml:6:41: certificates.extraNames.etcd-peer[0]: 10.77.0.11 is an address of master-1.prod.k8s.internal that can change";
+    assert!(mistaken.starts_with(want), "{mistaken}");
 }
 
 #[test]

@@ -83,6 +83,9 @@ fn the_defaults_in_the_example_are_the_defaults() {
         "mode: auto",
         "fallback: false",
         "apiPort: 6443",
+        "renewBefore: 30d",
+        "keyType: rsa-2048",
+        "afterRenew: [staticPods]",
     ] {
         let active = spelled_out
             .lines()

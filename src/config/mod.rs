@@ -18,6 +18,7 @@
 
 mod aliases;
 pub(crate) mod catalogue;
+mod certificates;
 mod claims;
 pub mod cluster;
 mod load;
@@ -29,6 +30,7 @@ mod problem;
 mod read;
 mod report;
 mod reserved;
+mod row;
 mod scalar;
 
 pub use cluster::Cluster;

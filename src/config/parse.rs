@@ -6,8 +6,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::certificates;
 use super::claims::Claims;
-use super::cluster::{Certificates, Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
+use super::cluster::{Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
 use super::names::{self, Names};
 use super::problem::Problems;
 use super::read::{self, Fields, Value};
@@ -49,6 +50,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         "dns",
         "hosts",
         "haproxy",
+        "certificates",
     ];
     let file = tree.fields(&sections, report)?;
     let mut claims = Claims::default();
@@ -59,6 +61,9 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
     let dns = dns(&file, &mut claims, report);
     let hosts = hosts(&file, &mut claims, report);
     let haproxy = haproxy(&file, rules, &mut claims, report);
+    let masters = names.masters.as_deref().unwrap_or_default();
+    let minor = kubernetes.as_ref().map(|kubernetes| kubernetes.minor);
+    let certificates = certificates::read(&file, masters, minor, report);
     Some(Cluster {
         domain: names.domain?,
         endpoint: Endpoint {
@@ -71,7 +76,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         dns: dns?,
         hosts: hosts?,
         haproxy: haproxy?,
-        certificates: Certificates::default(),
+        certificates: certificates?,
     })
 }
 
@@ -266,7 +271,7 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A program and its arguments, started without a shell; an empty list starts nothing.
-fn command(value: &Value<'_>, report: &mut Report) -> Option<Vec<String>> {
+pub(super) fn command(value: &Value<'_>, report: &mut Report) -> Option<Vec<String>> {
     let items = value.list("a program and its arguments", report)?;
     let mut words = Vec::new();
     for (index, item) in items.iter().enumerate() {

@@ -58,6 +58,11 @@ impl<'a> Value<'a> {
         matches!(self.tree, Tree::Integer(_) | Tree::Float(_))
     }
 
+    /// Whether it is a mapping.
+    pub(super) fn is_mapping(&self) -> bool {
+        matches!(self.tree, Tree::Mapping(_))
+    }
+
     /// What was read from here, with this place.
     pub(super) fn located<T>(&self, value: T) -> Located<T> {
         Located {
@@ -263,15 +268,18 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Suggests a known key where a third of its letters or fewer would have to change.
 fn unknown_key(key: &str, known: &[&str]) -> String {
-    let lower = key.to_lowercase();
-    let distance = |known: &str| strsim::osa_distance(&lower, &known.to_lowercase());
-    let nearest = known.iter().map(|known| (distance(known), known)).min();
-    match nearest {
-        Some((distance, nearest)) if distance * 3 <= nearest.len() => {
-            format!("is not a known key; did you mean '{nearest}'?")
-        }
-        _ => format!("is not a known key; known here: {}", known.join(", ")),
+    match nearest(key, known) {
+        Some(nearest) => format!("is not a known key; did you mean '{nearest}'?"),
+        None => format!("is not a known key; known here: {}", known.join(", ")),
     }
+}
+
+/// The known word that may have been meant: a third of its letters or fewer would have to change.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let distance = |known: &str| strsim::osa_distance(&lower, &known.to_lowercase());
+    let nearest = known.iter().map(|known| (distance(known), *known)).min();
+    let (distance, nearest) = nearest?;
+    (distance * 3 <= nearest.len()).then_some(nearest)
 }

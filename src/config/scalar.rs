@@ -3,6 +3,7 @@
 //! Each function says what is wrong and, behind a semicolon, what would be right.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ const DNS_PORT: u16 = 53;
 /// kubeadm gives the tenth address of the Service range to the cluster's DNS.
 const MIN_SERVICE_BITS: u8 = 4;
 /// The oldest Kubernetes release that stayput knows.
-const MIN_MINOR: u32 = 20;
+pub(super) const MIN_MINOR: u32 = 20;
 
 /// A port that can be bound.
 pub(super) fn port(value: &Value<'_>, report: &mut Report) -> Option<u16> {
@@ -47,6 +48,67 @@ fn release(text: &str) -> Result<u32, String> {
             "'{text}' is not a Kubernetes release; write one such as \"1.34\""
         )),
     }
+}
+
+/// A time span within bounds, in seconds; `example` is a sensible one.
+pub(super) fn duration(
+    value: &Value<'_>,
+    bounds: RangeInclusive<u64>,
+    example: &str,
+    report: &mut Report,
+) -> Option<u64> {
+    if value.is_number() {
+        let message = format!("is a number without a unit; write a time such as {example}");
+        report.add(&value.place, message);
+        return None;
+    }
+    value.parsed_by(
+        |text| match span(text) {
+            Some(seconds) if bounds.contains(&seconds) => Ok(seconds),
+            Some(_) => Err(format!(
+                "{text} is out of range; use {} to {}",
+                written(*bounds.start()),
+                written(*bounds.end())
+            )),
+            None => Err(format!(
+                "'{text}' is not a time; write one such as {example}, with d, h, m or s behind whole numbers"
+            )),
+        },
+        report,
+    )
+}
+
+/// The units of time, the longest first, in seconds.
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+/// `30d`, `90m`, or several units from long to short as kubeadm writes them: `8760h0m0s`.
+fn span(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut longer = u64::MAX;
+    let mut seconds = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].chars().next()?;
+        let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        if length >= longer {
+            return None;
+        }
+        longer = length;
+        seconds = seconds.checked_add(number.checked_mul(length)?)?;
+        rest = &rest[digits + unit.len_utf8()..];
+    }
+    (longer != u64::MAX).then_some(seconds)
+}
+
+/// A time span in its longest whole unit.
+pub(super) fn written(seconds: u64) -> String {
+    let whole = |(_, length): &(char, u64)| seconds.is_multiple_of(*length);
+    let unit = UNITS.into_iter().find(whole);
+    unit.map_or_else(
+        || format!("{seconds}s"),
+        |(name, length)| format!("{}{name}", seconds / length),
+    )
 }
 
 /// A range of Service addresses.
@@ -202,4 +264,49 @@ pub(super) fn user(text: &str) -> Result<Option<String>, String> {
         ));
     }
     Ok(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_from_long_to_short() {
+        for (text, want) in [
+            ("30d", Some(30 * 86_400)),
+            ("12h", Some(43_200)),
+            ("90m", Some(5_400)),
+            ("45s", Some(45)),
+            ("8760h0m0s", Some(31_536_000)),
+            ("1d12h", Some(129_600)),
+            ("0s", Some(0)),
+            ("", None),
+            ("30", None),
+            ("d", None),
+            ("30 d", None),
+            ("-1d", None),
+            ("+1d", None),
+            ("1.5h", None),
+            ("1h1d", None),
+            ("1h1h", None),
+            ("1w", None),
+            ("1dü", None),
+            ("99999999999999999999d", None),
+            ("999999999999999999d", None),
+        ] {
+            assert_eq!(span(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_told_in_its_longest_unit() {
+        for (seconds, want) in [
+            (60, "1m"),
+            (90, "90s"),
+            (3_600, "1h"),
+            (86_400 * 365, "365d"),
+        ] {
+            assert_eq!(written(seconds), want);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What an operator sees: files, and what is said about them.
 
+mod certificates;
 mod mistakes;
 mod random;
 
@@ -7,9 +8,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::Cluster;
-use super::cluster::HostsMode;
+use super::cluster::{AfterRenew, Certificates, HostsMode};
 use crate::address::Loopback;
 use crate::name::Name;
+use crate::pki::key::KeyType;
 
 fn parse(text: &str) -> Result<Cluster, super::Problems> {
     Cluster::parse(text, Path::new("F"), Loopback::Refused)
@@ -64,6 +66,14 @@ fn the_smallest_file_has_all_defaults() {
     assert_eq!(haproxy.user.as_deref(), Some("haproxy"));
     assert_eq!(haproxy.stats, "127.0.0.1:8404".parse().unwrap());
     assert!(!haproxy.fallback);
+    let days = |days: u64| days * 86_400;
+    let certificates = cluster.certificates;
+    assert_eq!(certificates, Certificates::default());
+    assert_eq!(certificates.renew_before, days(30));
+    assert_eq!(certificates.validity, days(365));
+    assert_eq!(certificates.authority_validity, days(3650));
+    assert_eq!(certificates.key_type, KeyType::Rsa2048);
+    assert_eq!(certificates.after_renew, [AfterRenew::StaticPods]);
 }
 
 #[test]

@@ -138,3 +138,47 @@ pub enum Reload {
     /// A person runs it; the next run reads the file.
     NextRun,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row for the releases from `since` to `until`; 0 leaves an end open.
+    fn row(since: u32, until: u32) -> Row {
+        let given = |minor: u32| (minor > 0).then_some(minor);
+        let mut row = Catalogue::builtin().unwrap().rows.remove(0);
+        (row.since, row.until) = (given(since), given(until));
+        row
+    }
+
+    #[test]
+    fn both_ends_belong_to_a_row_s_releases() {
+        for (since, until, first, last) in [
+            (0, 0, 20, 99),
+            (29, 0, 29, 99),
+            (0, 28, 20, 28),
+            (25, 25, 25, 25),
+        ] {
+            let row = row(since, until);
+            let applies: Vec<u32> = (20..=99).filter(|minor| row.applies(*minor)).collect();
+            assert_eq!(applies, (first..=last).collect::<Vec<u32>>());
+        }
+    }
+
+    #[test]
+    fn rows_overlap_where_a_release_has_both() {
+        let ends = [0, 20, 25, 28, 29, 30];
+        let rows = || {
+            ends.iter()
+                .flat_map(|since| ends.iter().map(|until| row(*since, *until)))
+        };
+        for one in rows().filter(|row| row.until.is_none_or(|until| row.since <= Some(until))) {
+            for other in rows().filter(|row| row.until.is_none_or(|until| row.since <= Some(until)))
+            {
+                let both = (1..99).any(|minor| one.applies(minor) && other.applies(minor));
+                let ranges = [(one.since, one.until), (other.since, other.until)];
+                assert_eq!(one.overlaps(&other), both, "{ranges:?}");
+            }
+        }
+    }
+}

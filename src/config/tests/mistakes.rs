@@ -34,8 +34,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "5:1: dsn: is not a known key; did you mean 'dns'?",
     ),
     (
-        "certificates: {}",
-        "5:1: certificates: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy",
+        "nodes: {}",
+        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates",
     ),
     (
         "dns: {TTL: 5}",
@@ -401,6 +401,31 @@ const MISTAKES_IN_NAMES: &[(&str, &str, &str)] = &[
         "address: 10.0.0.1",
         "follow: upstream",
         "4:24: masters[0].follow: 'upstream' is a single label; write the whole upstream name",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 10.0.0.1",
+        "4:43: masters[0].stable: 10.0.0.1 is in masters[0].address already; give each address once",
+    ),
+    (
+        "10.0.0.1}",
+        "10.0.0.1, stable: 10.254.0.1}\n  - {name: m2, follow: m2.example.com, stable: '::ffff:10.254.0.1'}",
+        "5:48: masters[1].stable: 10.254.0.1 is in masters[0].stable already; give each address once",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 127.0.0.9",
+        "4:43: masters[0].stable: 127.0.0.9 is a loopback address; a master needs an address that the other nodes reach",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 10.100.0.1",
+        "4:43: masters[0].stable: 10.100.0.1 lies within kubernetes.serviceSubnet 10.96.0.0/12; give the machine's own address or the right range",
+    ),
+    (
+        "address: 10.0.0.1",
+        "stable: 10.254.0.1",
+        "4:5: masters[0]: has no address; give exactly one of address, addresses and follow",
     ),
     (
         "name: m1",

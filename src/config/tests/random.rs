@@ -21,6 +21,12 @@ fn tree() -> impl Strategy<Value = Tree> {
         Just("a.example.com"),
         Just("prod.k8s.internal"),
         Just("1.34"),
+        Just("30d"),
+        Just("apiserver"),
+        Just("{stable}"),
+        Just("leaf"),
+        Just("pki/metrics"),
+        Just("staticPods"),
         Just(""),
     ]
     .prop_map(str::to_owned);
@@ -48,6 +54,18 @@ fn tree() -> impl Strategy<Value = Tree> {
         Just("reload"),
         Just("hosts"),
         Just("path"),
+        Just("stable"),
+        Just("certificates"),
+        Just("validity"),
+        Just("extraNames"),
+        Just("apiserver"),
+        Just("extra"),
+        Just("id"),
+        Just("kind"),
+        Just("names"),
+        Just("users"),
+        Just("afterRenew"),
+        Just("command"),
         Just("a.example.com"),
     ]
     .prop_map(str::to_owned);
