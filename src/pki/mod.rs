@@ -21,6 +21,7 @@
 pub mod authority;
 pub mod catalogue;
 pub mod certificate;
+pub mod health;
 pub mod inventory;
 pub mod issue;
 pub mod key;
@@ -30,6 +31,7 @@ pub mod profile;
 pub mod store;
 pub mod verify;
 pub mod wanted;
+pub mod window;
 
 pub use plan::plan;
 
