@@ -62,7 +62,7 @@ impl Look<'_> {
                 self.contents(present);
                 match &self.item.kind {
                     Kind::Authority { .. } => {
-                        self.authority_times(Validity::of(&present.certificate))
+                        self.authority_times(Validity::of(&present.certificate));
                     }
                     _ => self.leaf_times(present),
                 }

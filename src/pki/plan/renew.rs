@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::reason::Reason;
 use super::signer::signer;
 use super::{Action, Decision, found};
-use crate::pki::inventory::{Found, Inventory, KeyState, Present, Signer};
+use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Present, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::profile::{Names, Profile};
 use crate::pki::wanted::{Item, Kind, Wanted};
@@ -48,6 +48,14 @@ pub(super) fn plan(
     wanted.items.iter().filter_map(decide).collect()
 }
 
+/// Why an item is not renewed.
+enum Stop {
+    /// It stays.
+    Keep(Reason),
+    /// A person has to look.
+    Refuse(Reason),
+}
+
 struct Renewal<'a> {
     item: &'a Item,
     named: bool,
@@ -68,8 +76,8 @@ impl Renewal<'_> {
         if *found == Found::Absent && item.new_cluster_only && !self.named {
             return None;
         }
-        let (Ok(decided) | Err(decided)) = match found {
-            Found::Absent => Err(refuse(Reason::Missing)),
+        let renewed = match found {
+            Found::Absent => Err(Stop::Refuse(Reason::Missing)),
             Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
             Found::Unusable { path, reason } => self.replace(Reason::unusable(item, path, reason)),
             Found::KeyPair { .. } => {
@@ -77,13 +85,17 @@ impl Renewal<'_> {
             }
             Found::Present(present) => self.present(present),
         };
-        Some(decided)
+        Some(match renewed {
+            Ok(renewed) => renewed,
+            Err(Stop::Keep(reason)) => (Action::Keep, reason),
+            Err(Stop::Refuse(reason)) => (Action::Refuse, reason),
+        })
     }
 
     /// Something without a certificate that can be read: replaced only by order.
-    fn replace(&self, why_not: Reason) -> Outcome {
+    fn replace(&self, why_not: Reason) -> Result<(Action, Reason), Stop> {
         if !self.force {
-            return Err(refuse(why_not));
+            return Err(Stop::Refuse(why_not));
         }
         let profile = self.without_drops(self.item.profile.clone())?;
         let validity = self.validity()?;
@@ -93,12 +105,13 @@ impl Renewal<'_> {
             adds: Names::default(),
             drops: Names::default(),
         };
-        Ok((renew, Reason::Forced { shortened: None }))
+        let shortened = self.shortened(validity);
+        Ok((renew, Reason::Forced { shortened }))
     }
 
-    fn present(&self, present: &Present) -> Outcome {
+    fn present(&self, present: &Present) -> Result<(Action, Reason), Stop> {
         if present.key == KeyState::Elsewhere {
-            return Ok((Action::Keep, Reason::RenewsItself));
+            return Err(Stop::Keep(Reason::RenewsItself));
         }
         self.trouble(present)?;
         let old = Validity::of(&present.certificate);
@@ -115,36 +128,37 @@ impl Renewal<'_> {
                 ends: validity.not_after,
                 authority,
             };
-            return Ok((Action::Keep, reason));
+            return Err(Stop::Keep(reason));
         }
-        let reason = if matches!(phase, Phase::Due | Phase::Expired) {
-            Reason::Due {
-                ends: old.not_after,
-                now: self.now,
-                shortened: self.shortened(validity),
-            }
-        } else {
-            Reason::Forced {
-                shortened: self.shortened(validity),
-            }
-        };
         let renew = Action::Renew {
             adds: names.lacks(&profile.names),
             drops: profile.names.lacks(names),
             profile,
             validity,
         };
-        Ok((renew, reason))
+        Ok((renew, self.why(old, phase, validity)))
+    }
+
+    fn why(&self, old: Validity, phase: Phase, new: Validity) -> Reason {
+        let shortened = self.shortened(new);
+        match phase {
+            Phase::Due | Phase::Expired => Reason::Due {
+                ends: old.not_after,
+                now: self.now,
+                shortened,
+            },
+            Phase::NotYetValid | Phase::Valid => Reason::Forced { shortened },
+        }
     }
 
     /// What stands in the way of a renewal, even of one that is due. By order it is replaced; but a
     /// new key would get the old one's mode, so that a key which others can read stays a matter for
     /// a person.
-    fn trouble(&self, present: &Present) -> Result<(), (Action, Reason)> {
+    fn trouble(&self, present: &Present) -> Result<(), Stop> {
         let id = || self.item.id.clone();
         let secret = |exposed: &&_| is_secret(self.item, exposed);
         if let Some(exposed) = present.exposed.iter().find(secret) {
-            return Err(refuse(Reason::Exposed {
+            return Err(Stop::Refuse(Reason::Exposed {
                 id: id(),
                 exposed: exposed.clone(),
             }));
@@ -160,17 +174,12 @@ impl Renewal<'_> {
         if self.force {
             Ok(())
         } else {
-            Err(refuse(reason))
+            Err(Stop::Refuse(reason))
         }
     }
 
     /// Before its time, a certificate stays.
-    fn early(
-        &self,
-        present: &Present,
-        old: Validity,
-        phase: Phase,
-    ) -> Result<(), (Action, Reason)> {
+    fn early(&self, present: &Present, old: Validity, phase: Phase) -> Result<(), Stop> {
         let reason = match phase {
             Phase::Due | Phase::Expired => return Ok(()),
             Phase::NotYetValid => Reason::NotYetValid {
@@ -187,7 +196,7 @@ impl Renewal<'_> {
                     .lacks(&self.item.profile.names),
             },
         };
-        Err((Action::Keep, reason))
+        Err(Stop::Keep(reason))
     }
 
     /// The old subject and usages, and the names of both. A stranger's certificate gives its names
@@ -204,12 +213,12 @@ impl Renewal<'_> {
         }
     }
 
-    fn without_drops(&self, profile: Profile) -> Result<Profile, (Action, Reason)> {
+    fn without_drops(&self, profile: Profile) -> Result<Profile, Stop> {
         let wanted = &self.item.profile.names;
         let kept = self.drop.lacks(wanted);
         let names = kept.lacks(wanted);
         if !names.is_empty() {
-            return Err(refuse(Reason::NameWanted { names }));
+            return Err(Stop::Refuse(Reason::NameWanted { names }));
         }
         Ok(Profile {
             names: self.drop.lacks(&profile.names),
@@ -217,8 +226,9 @@ impl Renewal<'_> {
         })
     }
 
-    fn validity(&self) -> Result<Validity, (Action, Reason)> {
-        let authority = signer(self.item, self.wanted, self.inventory, self.now).map_err(refuse)?;
+    fn validity(&self) -> Result<Validity, Stop> {
+        let authority =
+            signer(self.item, self.wanted, self.inventory, self.now).map_err(Stop::Refuse)?;
         Ok(self.uncapped().within(authority))
     }
 
@@ -232,15 +242,8 @@ impl Renewal<'_> {
     }
 }
 
-/// What was decided; an error is a decision that was reached early.
-type Outcome = Result<(Action, Reason), (Action, Reason)>;
-
-fn refuse(reason: Reason) -> (Action, Reason) {
-    (Action::Refuse, reason)
-}
-
 /// Whether the file holds the item's private key.
-fn is_secret(item: &Item, exposed: &crate::pki::inventory::Exposed) -> bool {
+fn is_secret(item: &Item, exposed: &Exposed) -> bool {
     match &item.kind {
         Kind::Authority { key, .. } | Kind::Leaf { key, .. } | Kind::KeyPair { key, .. } => {
             exposed.path == *key

@@ -12,6 +12,9 @@ use crate::pki::wanted::Wanted;
 const INIT: Order = Order::Init { new_cluster: false };
 const NEW_CLUSTER: Order = Order::Init { new_cluster: true };
 
+/// What is done to a good set.
+type Damage = fn(&mut Inventory);
+
 fn renew(only: &[&str], force: bool) -> Order {
     renew_without(only, force, Names::default())
 }

@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::{changed, renew};
+use super::{changed, renew, renew_without};
 use crate::pki::inventory::Found;
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, HOUR, NOW, YEAR, carry_out, complete, present, wanted};
 use crate::pki::plan::{Action, plan};
+use crate::pki::profile::{Names, Profile, Usages};
 use crate::pki::wanted::Wanted;
 
 /// Any time that a certificate can name, and beyond; often one near [`NOW`].
@@ -71,6 +72,44 @@ proptest! {
             Action::Refuse => prop_assert!(due && authority < now, "{decisions:?}"),
             action => prop_assert!(false, "{action:?}"),
         }
+    }
+
+    /// A renewal keeps the subject and the usages, and leaves no name out.
+    #[test]
+    fn a_renewal_keeps_what_the_old_one_said(
+        common_name in "[a-z:]{0,12}",
+        organizations in prop::collection::vec("[a-z:]{1,8}", 0..3),
+        usages in any::<(bool, bool)>(),
+        dns in prop::collection::btree_set("[a-d*.]{1,4}|kubernetes", 0..6),
+        addresses in prop::collection::vec(any::<std::net::IpAddr>(), 0..4),
+        dropped in prop::collection::btree_set("[a-d*.]{1,4}", 0..3),
+        force in any::<bool>(),
+    ) {
+        let wanted = wanted();
+        let mut inventory = complete(&wanted, NOW + 9 * YEAR, NOW + DAY);
+        let old = Profile {
+            common_name,
+            organizations,
+            usages: Usages { server: usages.0, client: usages.1 },
+            names: Names { dns, addresses },
+        };
+        present(&mut inventory, "apiserver").certificate.profile = old.clone();
+        let drop = Names { dns: dropped, addresses: Vec::new() };
+        let order = renew_without(&["apiserver"], force, drop.clone());
+        let decisions = plan(&order, &wanted, &inventory, NOW);
+        let Action::Renew { profile, adds, drops, .. } = &decisions[0].action else {
+            panic!("{decisions:?}");
+        };
+        prop_assert_eq!(&profile.common_name, &old.common_name);
+        prop_assert_eq!(&profile.organizations, &old.organizations);
+        prop_assert_eq!(profile.usages, old.usages);
+        prop_assert!(profile.names.lacks(&wanted.items[3].profile.names).is_empty());
+        prop_assert_eq!(&profile.names.lacks(&old.names), drops);
+        prop_assert!(drop.lacks(drops).is_empty(), "only what was to be left out");
+        prop_assert!(drop.lacks(&profile.names) == profile.names, "all that was to be left out");
+        prop_assert_eq!(&old.names.lacks(&profile.names), adds);
+        let first_ones = old.names.addresses.first();
+        prop_assert!(first_ones.is_none_or(|first| profile.names.addresses[0] == *first));
     }
 
     /// What was just renewed is not due, however short authority and validity are.

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{INIT, NEW_CLUSTER, changed, lines, of};
+use super::{Damage, INIT, NEW_CLUSTER, changed, lines, of};
 use crate::pki::inventory::{Found, Inventory, KeyState, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
@@ -132,7 +132,7 @@ fn no_authority_is_made_beside_what_another_one_signed() {
 #[test]
 fn an_authority_that_cannot_sign_issues_nothing() {
     let wanted = wanted();
-    let table: &[(fn(&mut Inventory), &str)] = &[
+    let table: &[(Damage, &str)] = &[
         (
             |found| present(found, "ca").key = KeyState::Absent,
             "has no key on this machine: issue it where the key is kept, and copy it here",

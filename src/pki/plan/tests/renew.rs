@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{changed, lines, of, renew, renew_without};
+use super::{Damage, changed, lines, of, renew, renew_without};
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
@@ -187,7 +187,7 @@ fn what_is_odd_is_refused_even_if_due_and_replaced_by_order() {
     let wanted = wanted();
     let remedy = "put the right file back, or let `stayput certs renew apiserver --force` make a \
                   new one";
-    let table: &[(fn(&mut Inventory), &str)] = &[
+    let table: &[(Damage, &str)] = &[
         (
             |found| present(found, "apiserver").key = KeyState::Mismatch,
             "refuse: its key does not belong to its certificate: ",
