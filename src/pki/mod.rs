@@ -10,7 +10,7 @@
 //! - [`catalogue`] is the one list of what a kubeadm control plane needs; [`wanted`] fills in this
 //!   node's names. An address that can change is not an input of either.
 //! - [`inventory`] reads what is there, whoever made it. [`plan()`] decides: keep, issue, renew, refuse,
-//!   each with its reason.
+//!   each with its reason. [`health()`](health::health) shows the same to people; both reckon with [`window`].
 //! - [`issue`] makes keys and certificates in memory, [`verify`] checks them with webpki, and only then
 //!   [`store`] lets them take the old ones' places: a key and its certificate change as one.
 //! - `after` restarts what does not read its files again; `live` asks the running servers.
@@ -21,6 +21,7 @@
 pub mod authority;
 pub mod catalogue;
 pub mod certificate;
+pub mod health;
 pub mod inventory;
 pub mod issue;
 pub mod key;
@@ -33,6 +34,7 @@ pub mod template;
 mod tbs;
 pub mod verify;
 pub mod wanted;
+pub mod window;
 
 pub use plan::plan;
 

@@ -65,10 +65,16 @@ impl Names {
     }
 }
 
+impl Names {
+    /// All of them as texts: DNS names, then addresses.
+    pub fn list(&self) -> Vec<String> {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        self.dns.iter().cloned().chain(addresses).collect()
+    }
+}
+
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = self.addresses.iter().map(ToString::to_string);
-        let all: Vec<String> = self.dns.iter().cloned().chain(addresses).collect();
-        f.write_str(&all.join(", "))
+        f.write_str(&self.list().join(", "))
     }
 }

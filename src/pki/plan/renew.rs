@@ -1,0 +1,253 @@
+//! Renews what is due, and what a person names and forces.
+
+use std::collections::BTreeSet;
+
+use super::reason::Reason;
+use super::signer::signer;
+use super::{Action, Decision, found};
+use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Present, Signer};
+use crate::pki::issue::Validity;
+use crate::pki::profile::{Names, Profile};
+use crate::pki::wanted::{Item, Kind, Wanted};
+use crate::pki::window::Phase;
+
+/// The order, see [`Order::Renew`](super::Order::Renew).
+pub(super) struct Asked<'a> {
+    pub(super) only: &'a BTreeSet<String>,
+    pub(super) force: bool,
+    pub(super) drop: &'a Names,
+}
+
+pub(super) fn plan(
+    asked: &Asked<'_>,
+    wanted: &Wanted,
+    inventory: &Inventory,
+    now: i64,
+) -> Vec<Decision> {
+    let decide = |item: &Item| {
+        let named = asked.only.contains(&item.id);
+        if !named && !asked.only.is_empty() {
+            return None;
+        }
+        let renewal = Renewal {
+            item,
+            named,
+            force: named && asked.force,
+            drop: asked.drop,
+            wanted,
+            inventory,
+            now,
+        };
+        let (action, reason) = renewal.decide()?;
+        Some(Decision {
+            id: item.id.clone(),
+            action,
+            reason,
+        })
+    };
+    wanted.items.iter().filter_map(decide).collect()
+}
+
+/// Why an item is not renewed.
+enum Stop {
+    /// It stays.
+    Keep(Reason),
+    /// A person has to look.
+    Refuse(Reason),
+}
+
+struct Renewal<'a> {
+    item: &'a Item,
+    named: bool,
+    force: bool,
+    drop: &'a Names,
+    wanted: &'a Wanted,
+    inventory: &'a Inventory,
+    now: i64,
+}
+
+impl Renewal<'_> {
+    fn decide(&self) -> Option<(Action, Reason)> {
+        let item = self.item;
+        let found = found(self.inventory, item);
+        if matches!(item.kind, Kind::Authority { .. } | Kind::KeyPair { .. }) {
+            return self.named.then_some((Action::Refuse, Reason::NotRenewed));
+        }
+        if *found == Found::Absent && item.new_cluster_only && !self.named {
+            return None;
+        }
+        let renewed = match found {
+            Found::Absent => Err(Stop::Refuse(Reason::Missing)),
+            Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
+            Found::Unusable { path, reason } => self.replace(Reason::unusable(item, path, reason)),
+            Found::KeyPair { .. } => {
+                self.replace(Reason::unusable(item, item.path(), "holds no certificate"))
+            }
+            Found::Present(present) => self.present(present),
+        };
+        Some(match renewed {
+            Ok(renewed) => renewed,
+            Err(Stop::Keep(reason)) => (Action::Keep, reason),
+            Err(Stop::Refuse(reason)) => (Action::Refuse, reason),
+        })
+    }
+
+    /// Something without a certificate that can be read: replaced only by order.
+    fn replace(&self, why_not: Reason) -> Result<(Action, Reason), Stop> {
+        if !self.force {
+            return Err(Stop::Refuse(why_not));
+        }
+        let profile = self.without_drops(self.item.profile.clone())?;
+        let validity = self.validity()?;
+        let renew = Action::Renew {
+            profile,
+            validity,
+            adds: Names::default(),
+            drops: Names::default(),
+        };
+        let shortened = self.shortened(validity);
+        Ok((renew, Reason::Forced { shortened }))
+    }
+
+    fn present(&self, present: &Present) -> Result<(Action, Reason), Stop> {
+        if present.key == KeyState::Elsewhere {
+            return Err(Stop::Keep(Reason::RenewsItself));
+        }
+        self.trouble(present)?;
+        let old = Validity::of(&present.certificate);
+        let phase = old.phase(old.window(self.wanted.renew_before), self.now);
+        if !self.force {
+            self.early(present, old, phase)?;
+        }
+        let names = &present.certificate.profile.names;
+        let profile = self.without_drops(self.union(present))?;
+        let validity = self.validity()?;
+        if !self.force && validity.not_after <= old.not_after {
+            let authority = validity.not_after < self.uncapped().not_after;
+            let reason = Reason::GainsNothing {
+                ends: validity.not_after,
+                authority,
+            };
+            return Err(Stop::Keep(reason));
+        }
+        let renew = Action::Renew {
+            adds: names.lacks(&profile.names),
+            drops: profile.names.lacks(names),
+            profile,
+            validity,
+        };
+        Ok((renew, self.why(old, phase, validity)))
+    }
+
+    fn why(&self, old: Validity, phase: Phase, new: Validity) -> Reason {
+        let shortened = self.shortened(new);
+        match phase {
+            Phase::Due | Phase::Expired => Reason::Due {
+                ends: old.not_after,
+                now: self.now,
+                shortened,
+            },
+            Phase::NotYetValid | Phase::Valid => Reason::Forced { shortened },
+        }
+    }
+
+    /// What stands in the way of a renewal, even of one that is due. By order it is replaced; but a
+    /// new key would get the old one's mode, so that a key which others can read stays a matter for
+    /// a person.
+    fn trouble(&self, present: &Present) -> Result<(), Stop> {
+        let id = || self.item.id.clone();
+        let secret = |exposed: &&_| is_secret(self.item, exposed);
+        if let Some(exposed) = present.exposed.iter().find(secret) {
+            return Err(Stop::Refuse(Reason::Exposed {
+                id: id(),
+                exposed: exposed.clone(),
+            }));
+        }
+        let reason = match (&present.key, &present.signer) {
+            (KeyState::Mismatch | KeyState::Absent, _) => Reason::KeyMismatch { id: id() },
+            (_, Signer::Foreign(issuer)) => Reason::Foreign {
+                id: id(),
+                issuer: issuer.clone(),
+            },
+            _ => return Ok(()),
+        };
+        if self.force {
+            Ok(())
+        } else {
+            Err(Stop::Refuse(reason))
+        }
+    }
+
+    /// Before its time, a certificate stays.
+    fn early(&self, present: &Present, old: Validity, phase: Phase) -> Result<(), Stop> {
+        let reason = match phase {
+            Phase::Due | Phase::Expired => return Ok(()),
+            Phase::NotYetValid => Reason::NotYetValid {
+                begins: old.not_before,
+            },
+            Phase::Valid => Reason::NotDue {
+                id: self.item.id.clone(),
+                ends: old.not_after,
+                now: self.now,
+                lacks: present
+                    .certificate
+                    .profile
+                    .names
+                    .lacks(&self.item.profile.names),
+            },
+        };
+        Err(Stop::Keep(reason))
+    }
+
+    /// The old subject and usages, and the names of both. A stranger's certificate gives its names
+    /// only: what a stranger calls itself is not what this authority should vouch for.
+    fn union(&self, present: &Present) -> Profile {
+        let old = &present.certificate.profile;
+        let base = match present.signer {
+            Signer::Foreign(_) => &self.item.profile,
+            Signer::Ours | Signer::Unknown => old,
+        };
+        Profile {
+            names: old.names.union(&self.item.profile.names),
+            ..base.clone()
+        }
+    }
+
+    fn without_drops(&self, profile: Profile) -> Result<Profile, Stop> {
+        let wanted = &self.item.profile.names;
+        let kept = self.drop.lacks(wanted);
+        let names = kept.lacks(wanted);
+        if !names.is_empty() {
+            return Err(Stop::Refuse(Reason::NameWanted { names }));
+        }
+        Ok(Profile {
+            names: self.drop.lacks(&profile.names),
+            ..profile
+        })
+    }
+
+    fn validity(&self) -> Result<Validity, Stop> {
+        let authority =
+            signer(self.item, self.wanted, self.inventory, self.now).map_err(Stop::Refuse)?;
+        Ok(self.uncapped().within(authority))
+    }
+
+    fn uncapped(&self) -> Validity {
+        Validity::starting(self.now, self.item.validity)
+    }
+
+    /// The end of one that is shorter than it should be.
+    fn shortened(&self, validity: Validity) -> Option<i64> {
+        (validity.not_after < self.uncapped().not_after).then_some(validity.not_after)
+    }
+}
+
+/// Whether the file holds the item's private key.
+fn is_secret(item: &Item, exposed: &Exposed) -> bool {
+    match &item.kind {
+        Kind::Authority { key, .. } | Kind::Leaf { key, .. } | Kind::KeyPair { key, .. } => {
+            exposed.path == *key
+        }
+        Kind::Kubeconfig { path, .. } => exposed.path == *path,
+    }
+}
