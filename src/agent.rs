@@ -91,7 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let mut hup = signal(SignalKind::hangup()).map_err(os("listen to signals"))?;
     let ended = ended().map_err(os("listen to signals"))?;
     let (cluster, node) = load(&settings)?;
-    let _lock = lock::take(&settings.root, LOCK_PATIENCE)?;
+    let _lock = lock::take(&settings.root, lock::BOOK, LOCK_PATIENCE)?;
     let writer = Writer::start().map_err(os("start the writing thread"))?;
     let root = settings.root.clone();
     let mut engine = Engine::open(root, writer, DoneBy::Agent, cluster, node).await?;

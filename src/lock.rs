@@ -1,7 +1,9 @@
 //! One stayput at a time writes on a node.
 //!
-//! The agent holds the lock while it runs; a command that does the work itself holds it meanwhile.
-//! The lock is on a file of its own, never on one that is replaced.
+//! Two parts of the work do not get in each other's way, so each has a lock: the address book with
+//! all that shows it ([`BOOK`]: the agent holds it while it runs, a command that does the work itself
+//! meanwhile), and the certificates ([`CERTIFICATES`]: each command that writes any). A lock is on a
+//! file of its own, never on one that is replaced.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,7 +16,10 @@ use crate::root::Root;
 
 /// Where sockets and locks lie.
 pub const RUN_FOLDER: &str = "/run/stayput";
-const PATH: &str = "/run/stayput/lock";
+/// The lock on the address book, and on the surfaces that show it.
+pub const BOOK: &str = "/run/stayput/lock";
+/// The lock on certificates and keys.
+pub const CERTIFICATES: &str = "/run/stayput/certs.lock";
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -25,25 +30,39 @@ pub struct Lock(#[expect(dead_code, reason = "held, never read")] File);
 pub enum Error {
     /// Somebody else has it.
     #[error(
-        "another stayput is at work on this node (it holds {PATH}); try again, or ask it with `stayput status`"
+        "another stayput is at work on this node (it holds {path}); try again{}",
+        if *path == BOOK { ", or ask it with `stayput status`" } else { " when it has finished" }
     )]
-    Held,
+    Held {
+        /// The lock's file.
+        path: &'static str,
+    },
     /// The file system refuses.
-    #[error("cannot lock {PATH}: {0}")]
-    Io(#[from] io::Error),
+    #[error("cannot lock {path}: {source}")]
+    Io {
+        /// The lock's file.
+        path: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
-/// Takes the lock, waiting at most `patience` for its holder to finish.
-pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
-    root.create_folders(Path::new(RUN_FOLDER), 0o755)?;
+/// Takes a lock ([`BOOK`] or [`CERTIFICATES`]), waiting at most `patience` for its holder to finish.
+pub fn take(root: &Root, path: &'static str, patience: Duration) -> Result<Lock, Error> {
+    let failed = |source| Error::Io { path, source };
+    root.create_folders(Path::new(RUN_FOLDER), 0o755)
+        .map_err(failed)?;
     let flags = OFlags::RDWR | OFlags::CREATE;
-    let file = File::from(root.open_at(Path::new(PATH), flags, Mode::from_raw_mode(0o600))?);
+    let opened = root.open_at(Path::new(path), flags, Mode::from_raw_mode(0o600));
+    let file = File::from(opened.map_err(failed)?);
     let deadline = Instant::now() + patience;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Lock(file)),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Err(Error::Held),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(Error::Held { path });
+            }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
@@ -54,15 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holder_at_a_time() {
+    fn one_holder_at_a_time_of_each() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let held = take(&root, Duration::ZERO).unwrap();
-        assert!(matches!(
-            take(&root, Duration::from_millis(30)),
-            Err(Error::Held)
-        ));
-        drop(held);
-        take(&root, Duration::ZERO).unwrap();
+        for path in [BOOK, CERTIFICATES] {
+            let held = take(&root, path, Duration::ZERO).unwrap();
+            let error = take(&root, path, Duration::from_millis(30)).unwrap_err();
+            assert!(matches!(error, Error::Held { .. }), "{error}");
+            assert!(error.to_string().contains(path), "{error}");
+            drop(held);
+            take(&root, path, Duration::ZERO).unwrap();
+        }
+        let _book = take(&root, BOOK, Duration::ZERO).unwrap();
+        take(&root, CERTIFICATES, Duration::ZERO).unwrap();
     }
 }

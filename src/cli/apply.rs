@@ -21,7 +21,7 @@ pub(super) fn apply(context: &Context) -> Result<u8, Failure> {
     let report = block_on(async {
         // What is wrong with the files is said before anyone is waited for.
         context.load(&root)?;
-        let lock = lock::take(&root, LOCK_PATIENCE)?;
+        let lock = lock::take(&root, lock::BOOK, LOCK_PATIENCE)?;
         let mut engine = context.engine(&root, &lock).await?;
         let mut unheard: Vec<String> = hear_own(&mut engine).await.into_iter().collect();
         let mut report = engine.repair(&EVERYTHING).await.finish().await;

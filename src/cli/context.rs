@@ -89,8 +89,8 @@ impl From<OpenError> for Failure {
 impl From<lock::Error> for Failure {
     fn from(error: lock::Error) -> Self {
         let code = match error {
-            lock::Error::Held => exit::TEMPORARY,
-            lock::Error::Io(_) => exit::OS_ERROR,
+            lock::Error::Held { .. } => exit::TEMPORARY,
+            lock::Error::Io { .. } => exit::OS_ERROR,
         };
         Self::new(code, error)
     }

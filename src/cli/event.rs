@@ -73,9 +73,9 @@ fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
                 other => return Ok(other?),
             }
             // An agent that starts or stops has the lock, but does not listen yet or any more.
-            match lock::take(&root, Duration::ZERO) {
+            match lock::take(&root, lock::BOOK, Duration::ZERO) {
                 Ok(lock) => return alone(context, &root, &lock, &wish).await,
-                Err(lock::Error::Held) if Instant::now() < deadline => {}
+                Err(lock::Error::Held { .. }) if Instant::now() < deadline => {}
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(PAUSE).await;

@@ -5,6 +5,8 @@
 //! and fsynced, and takes the old name by rename(2); then the folder is fsynced. A reader, and a
 //! machine that loses power at any moment, sees the old file or the new one.
 //!
+//! Files that belong together are staged all, and then renamed: [`Staging`].
+//!
 //! Where a rename is impossible (the file is a mount point) or would lose something (an owner that
 //! may not be given), that is [`Error::CannotRename`]; a caller that knows how can then write the
 //! file [`in_place`](InPlace).
@@ -21,11 +23,14 @@
 //! A hard link to a replaced file keeps the old contents; an editor has the same effect.
 
 mod attributes;
+mod folders;
 mod in_place;
 mod lock;
+mod staging;
 mod target;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
@@ -34,7 +39,9 @@ use rustix::io::Errno;
 use crate::root::Root;
 use target::{Swap, Target};
 
+pub use folders::{make_folder, missing_folders, remove_empty_folder};
 pub use in_place::InPlace;
+pub use staging::{HIDDEN, Identity, Old, Spot, Staged, Staging, replaceable};
 
 /// How often a file is read again because somebody else keeps changing it.
 const ATTEMPTS: usize = 5;
@@ -87,6 +94,30 @@ pub enum Error {
     #[error("{} is not a regular file; it is left alone", path.display())]
     NotRegular {
         /// What was to be written.
+        path: PathBuf,
+    },
+    /// A symlink where a plain file has to be.
+    #[error(
+        "{} is a symbolic link: programs that watch it would miss that it changes; put the file that it leads to in its place",
+        path.display()
+    )]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A folder of our name that others can write in, or that another user made.
+    #[error("{} belongs to another user or is open to others; look at what it holds, and remove it", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Staged files of which nothing else is known.
+    #[error(
+        "{} holds staged files of an interrupted run, but there is no journal of it: see whether the files beside it belong together, then remove that folder",
+        path.display()
+    )]
+    Leftover {
+        /// The folder.
         path: PathBuf,
     },
     /// Somebody else writes the file all the time.
@@ -183,11 +214,15 @@ pub fn set_aside(root: &Root, path: &Path, suffix: &str) -> Result<Option<PathBu
     Ok(Some(path.with_file_name(name)))
 }
 
-/// Makes renames and removals in a folder durable. Some filesystems have no fsync for folders and
-/// say EINVAL: there is nothing to be done on those.
-fn sync_folder(folder: &impl std::os::fd::AsFd, path: &Path) -> Result<(), Error> {
+/// Makes renames and removals in a folder durable, after a change of `path` in it.
+fn sync_folder(folder: &impl AsFd, path: &Path) -> Result<(), Error> {
+    fsync_folder(folder).map_err(Error::io("sync the folder of", path))
+}
+
+/// Some filesystems have no fsync for folders and say EINVAL: there is nothing to be done on those.
+fn fsync_folder(folder: &impl AsFd) -> Result<(), Errno> {
     match rustix::fs::fsync(folder) {
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
-        Err(errno) => Err(Error::io("sync the folder of", path)(errno)),
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
     }
 }

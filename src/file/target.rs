@@ -272,7 +272,7 @@ fn fingerprint(stat: &Stat) -> impl PartialEq + use<> {
 
 /// Whether something is mounted on the file itself. Older kernels than 5.8 do not tell; there the
 /// rename fails with EBUSY.
-fn is_mount_point(fd: impl AsFd) -> bool {
+pub(super) fn is_mount_point(fd: impl AsFd) -> bool {
     rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())
         .is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

@@ -1,0 +1,455 @@
+//! Files that change together: staged beside their targets, renamed in, and renamed back.
+//!
+//! [`replace`](super::replace) changes one file. Where several belong together, all of them are
+//! written first, into a hidden folder `.stayput` (0700) beside their targets, so that what remains
+//! is renames within one file system. A hard link to each old file lies there too: with it every
+//! rename can be taken back. In which order this happens, and what a run finds that comes after one
+//! that died, is the caller's business; here are the single steps, each of which can be repeated.
+//!
+//! Invariants:
+//!
+//! - A staged file is closed to everybody but its writer from its first instant until it has its
+//!   owner and mode, and lies in a folder that is closed too.
+//! - A file that replaces another gets its owner, mode and extended attributes; only the mode bits
+//!   that would let others into what is to be closed to them are left out.
+//! - Where there was no file, none is overwritten: the rename refuses to.
+//! - Symlinks are followed in folders, inside the root; a target that is one is refused.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::target::{is_mount_point, open_regular};
+use super::{Error, attributes, fsync_folder, lock};
+use crate::root::{Place, Root, read_regular};
+
+/// The hidden folder's name.
+pub const HIDDEN: &str = ".stayput";
+
+/// Which file something is, whatever its name: it stays the same when the file is renamed or linked,
+/// and differs for another file even if that one got the same inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The inode's number.
+    pub inode: u64,
+    /// When it was last written, in Unix time.
+    pub modified: i64,
+    /// The same, the nanoseconds.
+    pub nanoseconds: i64,
+}
+
+/// Where a file of a name is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// Where others read it.
+    Target,
+    /// Staged: the new one, not yet in its place.
+    Staged,
+    /// The link to the old one.
+    Kept,
+}
+
+impl Spot {
+    /// What a target is called there.
+    fn name(self, name: &OsStr) -> OsString {
+        let mut name = name.to_owned();
+        name.push(match self {
+            Self::Target => "",
+            Self::Staged => ".new",
+            Self::Kept => ".old",
+        });
+        name
+    }
+}
+
+/// A file that is to be replaced.
+#[derive(Debug)]
+pub struct Old {
+    fd: OwnedFd,
+    stat: Stat,
+    /// Which file it is.
+    pub identity: Identity,
+}
+
+/// A folder with its hidden one. The folder is locked while this lives.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    folder: OwnedFd,
+    /// Missing where nothing is staged.
+    hidden: Option<OwnedFd>,
+}
+
+impl Staging {
+    /// Opens a folder, and its hidden one if there is one.
+    pub fn open(root: &Root, path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = root
+            .open_at(path, flags, Mode::empty())
+            .map_err(Error::io("open", path))?;
+        lock::patiently(&folder, path);
+        let mut staging = Self {
+            path: path.to_owned(),
+            folder,
+            hidden: None,
+        };
+        staging.hidden = staging.open_hidden()?;
+        Ok(staging)
+    }
+
+    /// Makes the hidden folder, where it is missing.
+    pub fn make(&mut self) -> Result<(), Error> {
+        match rustix::fs::mkdirat(&self.folder, HIDDEN, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("make", &self.shown())(errno)),
+        }
+        self.hidden = self.open_hidden()?;
+        Ok(())
+    }
+
+    fn open_hidden(&self) -> Result<Option<OwnedFd>, Error> {
+        let path = self.shown();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let hidden = match rustix::fs::openat(&self.folder, HIDDEN, flags, Mode::empty()) {
+            Ok(hidden) => hidden,
+            Err(Errno::NOENT) => return Ok(None),
+            // A symlink, a file.
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(Error::NotOurs { path }),
+            Err(errno) => return Err(failed("open", &path)(errno)),
+        };
+        // Somebody else's would let them exchange what lies in it.
+        let stat = rustix::fs::fstat(&hidden).map_err(failed("look at", &path))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Err(Error::NotOurs { path });
+        }
+        Ok(Some(hidden))
+    }
+
+    /// Removes links that an earlier run has left. [`Error::Leftover`] if there are staged files:
+    /// nothing is known of those.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let Some(hidden) = &self.hidden else {
+            return Ok(());
+        };
+        let path = self.shown();
+        let mut kept = Vec::new();
+        for entry in Dir::read_from(hidden).map_err(failed("list", &path))? {
+            let entry = entry.map_err(failed("list", &path))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+            match Path::new(&name).extension().and_then(OsStr::to_str) {
+                Some("new") => return Err(Error::Leftover { path }),
+                Some("old") => kept.push(name),
+                _ => {}
+            }
+        }
+        for name in kept {
+            unlink(hidden, &name).map_err(failed("clear", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The file that has a name now. Not a symlink, not a mount point.
+    pub fn target(&self, name: &OsStr) -> Result<Option<Old>, Error> {
+        look(&self.folder, name, &self.path.join(name))
+    }
+
+    /// Which file is at a spot.
+    pub fn identity(&self, spot: Spot, name: &OsStr) -> Result<Option<Identity>, Error> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = match spot {
+            Spot::Target => &self.folder,
+            Spot::Staged | Spot::Kept => match &self.hidden {
+                Some(hidden) => hidden,
+                None => return Ok(None),
+            },
+        };
+        match rustix::fs::openat(folder, spot.name(name), flags, Mode::empty()) {
+            Ok(fd) => identity(&File::from(fd), &self.path.join(name)).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("look at", &self.path.join(name))(errno)),
+        }
+    }
+
+    /// Writes a new file into the hidden folder; the caller fsyncs it. `mode` is the new file's;
+    /// with an old one, what it may have at most.
+    pub fn stage(
+        &self,
+        name: &OsStr,
+        bytes: &[u8],
+        mode: u32,
+        old: Option<&Old>,
+    ) -> Result<Staged, Error> {
+        let path = self.path.join(name);
+        let file = self.create(Spot::Staged, name)?;
+        if let Some(old) = old {
+            attributes::copy(&old.fd, &old.stat, &file)
+                .map_err(failed("keep owner, mode and attributes of", &path))?;
+        }
+        let mode = old.map_or(mode, |old| narrowed(old.stat.st_mode, mode));
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+            .map_err(failed("set the mode of", &path))?;
+        (&file)
+            .write_all(bytes)
+            .map_err(Error::io("write", &path))?;
+        Ok(Staged { file, path })
+    }
+
+    /// Keeps the old file as a link in the hidden folder. Where the file system has no links, as a
+    /// copy, which is fsynced. Returns what is kept.
+    pub fn keep(&self, name: &OsStr, old: &Old) -> Result<Identity, Error> {
+        let path = self.path.join(name);
+        let (hidden, kept) = (self.hidden()?, Spot::Kept.name(name));
+        match rustix::fs::linkat(&self.folder, name, hidden, &kept, AtFlags::empty()) {
+            Ok(()) => match self.identity(Spot::Kept, name)? {
+                Some(identity) if identity == old.identity => Ok(identity),
+                _ => Err(Error::Changed { path }),
+            },
+            // No links here, too many of them, or none to an immutable file.
+            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {
+                let copy = self.copy(name, old)?;
+                copy.sync()?;
+                copy.identity()
+            }
+            Err(errno) => Err(failed("link", &path)(errno)),
+        }
+    }
+
+    fn copy(&self, name: &OsStr, old: &Old) -> Result<Staged, Error> {
+        let path = self.path.join(name);
+        let file = self.create(Spot::Kept, name)?;
+        let read = old
+            .fd
+            .try_clone()
+            .and_then(|fd| read_regular(fd, u64::MAX - 1));
+        // It may be a key.
+        let bytes = Zeroizing::new(read.map_err(Error::io("read", &path))?);
+        (&file)
+            .write_all(&bytes)
+            .map_err(Error::io("copy", &path))?;
+        attributes::copy(&old.fd, &old.stat, &file).map_err(failed("copy", &path))?;
+        Ok(Staged { file, path })
+    }
+
+    /// Lets a staged file take its place. `existed`: instead of a file that was there; else there
+    /// must be none.
+    pub fn swap_in(&self, name: &OsStr, existed: bool) -> Result<(), Error> {
+        let (hidden, staged) = (self.hidden()?, Spot::Staged.name(name));
+        let done = if existed {
+            rustix::fs::renameat(hidden, &staged, &self.folder, name)
+        } else {
+            let flags = RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(hidden, &staged, &self.folder, name, flags) {
+                // The file system does not know that; a link does not replace anything either.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    rustix::fs::linkat(hidden, &staged, &self.folder, name, AtFlags::empty())
+                        .and_then(|()| unlink(hidden, &staged))
+                }
+                other => other,
+            }
+        };
+        done.map_err(|errno| self.refused(name, errno))
+    }
+
+    /// Takes a swap back: the old file has its name again, or there is none again.
+    pub fn restore(&self, name: &OsStr, existed: bool) -> Result<(), Error> {
+        let done = if existed {
+            let (hidden, kept) = (self.hidden()?, Spot::Kept.name(name));
+            rustix::fs::renameat(hidden, &kept, &self.folder, name)
+        } else {
+            unlink(&self.folder, name)
+        };
+        done.map_err(|errno| self.refused(name, errno))
+    }
+
+    /// Removes what is staged and kept of a name.
+    pub fn forget(&self, name: &OsStr) -> Result<(), Error> {
+        let Some(hidden) = &self.hidden else {
+            return Ok(());
+        };
+        for spot in [Spot::Staged, Spot::Kept] {
+            let name = spot.name(name);
+            unlink(hidden, &name).map_err(failed("remove", &self.shown().join(&name)))?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that was made, renamed or removed here.
+    pub fn sync(&self) -> Result<(), Error> {
+        if let Some(hidden) = &self.hidden {
+            fsync_folder(hidden).map_err(Error::io("sync", &self.shown()))?;
+        }
+        fsync_folder(&self.folder).map_err(Error::io("sync", &self.path))
+    }
+
+    /// Removes the hidden folder, if nothing is in it.
+    pub fn close(&self) -> Result<(), Error> {
+        if self.hidden.is_none() {
+            return Ok(());
+        }
+        match rustix::fs::unlinkat(&self.folder, HIDDEN, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(errno) => Err(failed("remove", &self.shown())(errno)),
+        }
+    }
+
+    fn create(&self, spot: Spot, name: &OsStr) -> Result<File, Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = spot.name(name);
+        rustix::fs::openat(self.hidden()?, &name, flags, Mode::RUSR | Mode::WUSR)
+            .map(File::from)
+            .map_err(failed("make", &self.shown().join(&name)))
+    }
+
+    fn hidden(&self) -> Result<&OwnedFd, Error> {
+        let gone = || failed("open", &self.shown())(Errno::NOENT);
+        self.hidden.as_ref().ok_or_else(gone)
+    }
+
+    /// The hidden folder's path, for messages.
+    fn shown(&self) -> PathBuf {
+        self.path.join(HIDDEN)
+    }
+
+    fn refused(&self, name: &OsStr, errno: Errno) -> Error {
+        let path = self.path.join(name);
+        match errno {
+            Errno::ROFS => Error::ReadOnly { path },
+            // Where there was no file, there is one now.
+            Errno::EXIST => Error::Changed { path },
+            _ => Error::CannotRename {
+                path,
+                obstacle: "the rename was refused",
+                source: errno.into(),
+            },
+        }
+    }
+}
+
+/// A file that is written but not yet durable.
+#[derive(Debug)]
+pub struct Staged {
+    file: File,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Makes its contents durable; its name needs [`Staging::sync`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Which file it is, once it is durable.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        identity(&self.file, &self.path)
+    }
+}
+
+/// The file that can be replaced at a path, and errors for what cannot; `None` where there is none,
+/// nor a folder for it.
+pub fn replaceable(root: &Root, path: &Path) -> Result<Option<Old>, Error> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        let path = path.to_owned();
+        return Err(Error::NotRegular { path });
+    };
+    match root.open_at(parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
+        Ok(folder) => look(&folder, name, path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open the folder of", path)(error)),
+    }
+}
+
+fn look(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Old>, Error> {
+    let place = Place {
+        folder: folder.try_clone().map_err(Error::io("open", path))?,
+        name: name.to_owned(),
+    };
+    match rustix::fs::readlinkat(folder, name, Vec::new()) {
+        Ok(_) => {
+            let path = path.to_owned();
+            return Err(Error::Symlink { path });
+        }
+        // What is there is no link, or nothing is there.
+        Err(Errno::INVAL | Errno::NOENT) => {}
+        Err(errno) => return Err(failed("look at", path)(errno)),
+    }
+    let Some((fd, stat)) = open_regular(&place, OFlags::RDONLY, path)? else {
+        return Ok(None);
+    };
+    if is_mount_point(&fd) {
+        return Err(Error::CannotRename {
+            path: path.to_owned(),
+            obstacle: "it is a mount point",
+            source: Errno::BUSY.into(),
+        });
+    }
+    let file = File::from(fd);
+    let identity = identity(&file, path)?;
+    let fd = file.into();
+    Ok(Some(Old { fd, stat, identity }))
+}
+
+fn identity(file: &File, path: &Path) -> Result<Identity, Error> {
+    let metadata = file.metadata().map_err(Error::io("look at", path))?;
+    Ok(Identity {
+        inode: metadata.ino(),
+        modified: metadata.mtime(),
+        nanoseconds: metadata.mtime_nsec(),
+    })
+}
+
+/// The old file's mode without what a file of this kind must not allow: for one that is closed to
+/// others everything but its group's right to read, for an open one the right to write it.
+fn narrowed(old: u32, mode: u32) -> u32 {
+    let never = if mode & 0o077 == 0 { 0o037 } else { 0o022 };
+    old & 0o7777 & !never
+}
+
+/// Removes a name; that there is none is no error.
+fn unlink(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
+    move |errno| match errno {
+        Errno::ROFS => Error::ReadOnly {
+            path: path.to_owned(),
+        },
+        _ => Error::io(operation, path)(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_kept_but_for_what_lets_others_in() {
+        let (key, certificate) = (0o600, 0o644);
+        for (old, new, want) in [
+            (0o100_600, key, 0o600),
+            (0o100_640, key, 0o640),
+            (0o100_644, key, 0o640),
+            (0o100_666, key, 0o640),
+            (0o100_400, key, 0o400),
+            (0o100_644, certificate, 0o644),
+            (0o100_600, certificate, 0o600),
+            (0o100_666, certificate, 0o644),
+        ] {
+            assert_eq!(narrowed(old, new), want, "{old:o} for {new:o}");
+        }
+    }
+}
