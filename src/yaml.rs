@@ -33,6 +33,21 @@ pub enum Tree {
     Mapping(Vec<(String, Tree)>),
 }
 
+impl Tree {
+    /// The value at a spot.
+    pub fn at_mut(&mut self, spot: &Spot) -> Option<&mut Self> {
+        let mut tree = self;
+        for step in &spot.steps {
+            tree = match tree {
+                Self::Sequence(items) => items.get_mut(*step)?,
+                Self::Mapping(entries) => &mut entries.get_mut(*step)?.1,
+                _ => return None,
+            };
+        }
+        Some(tree)
+    }
+}
+
 /// A place in a text; both numbers start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
@@ -162,6 +177,17 @@ fn deep_nesting(text: &str) -> Option<Error> {
 pub fn locate(text: &str, spot: &Spot) -> Option<Location> {
     let document = serde_yaml::Deserializer::from_str(without_mark(text)).next()?;
     failing_at(document, spot)
+}
+
+/// The byte at which a place in a text begins. Lines end with a line feed here; in a text where other
+/// characters end lines too, the place may be another one or none.
+pub fn offset(text: &str, place: Location) -> Option<usize> {
+    let line = match place.line.checked_sub(2) {
+        None => 0,
+        Some(breaks) => text.match_indices('\n').nth(breaks)?.0 + 1,
+    };
+    let mut columns = text[line..].char_indices().map(|(offset, _)| line + offset);
+    columns.nth(place.column.checked_sub(1)?)
 }
 
 fn failing_at(document: serde_yaml::Deserializer<'_>, spot: &Spot) -> Option<Location> {

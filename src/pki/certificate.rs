@@ -9,6 +9,7 @@ use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
+use zeroize::Zeroizing;
 
 use super::pem;
 use super::profile::{Names, Profile, Usages};
@@ -67,6 +68,8 @@ impl Certificate {
                 reason,
             };
             let (kind, der) = section.map_err(|error| malformed(pem::fault(&error).into()))?;
+            // The kubelet's key is in the same file.
+            let der = Zeroizing::new(der);
             if kind == SectionKind::Certificate {
                 let read = read(&der).map_err(malformed)?;
                 certificates.push(read);
@@ -86,6 +89,21 @@ impl Certificate {
     /// The certificate as PEM.
     pub fn to_pem(&self) -> String {
         String::clone(&pem::encode("CERTIFICATE", &self.der))
+    }
+
+    /// Whether this certificate names that authority as its issuer and has its signature; times and
+    /// usages do not matter. `None` where the kind of signature is unknown here.
+    pub fn is_signed_by(&self, authority: &Self) -> Option<bool> {
+        if self.issuer_der != authority.subject_der {
+            return Some(false);
+        }
+        let (_, own) = X509Certificate::from_der(&self.der).ok()?;
+        let (_, signer) = X509Certificate::from_der(&authority.der).ok()?;
+        match own.verify_signature(Some(signer.public_key())) {
+            Ok(()) => Some(true),
+            Err(X509Error::SignatureUnsupportedAlgorithm) => None,
+            Err(_) => Some(false),
+        }
     }
 
     /// How long it is valid from its beginning to its end, in seconds.

@@ -1,4 +1,12 @@
 //! Verifies certificates as Kubernetes' clients and servers do, with webpki.
+//!
+//! webpki leaves the authorities' own times out, Go does not: an authority that is not valid at the
+//! time is none here.
+
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::certificate::Certificate;
 use super::profile::{Names, Usages};
@@ -25,18 +33,122 @@ pub enum Error {
 }
 
 /// Checks that `leaf` leads to one of `authorities`, over `intermediates` if need be, for all of
-/// `usages`, at a Unix time.
+/// `usages`, at a Unix time. Without any usage the chain alone is checked.
 pub fn chain(
-    _leaf: &Certificate,
-    _intermediates: &[Certificate],
-    _authorities: &[Certificate],
-    _usages: Usages,
-    _at: i64,
+    leaf: &Certificate,
+    intermediates: &[Certificate],
+    authorities: &[Certificate],
+    usages: Usages,
+    at: i64,
 ) -> Result<(), Error> {
-    todo!()
+    let refused = |reason: String| Error::Chain {
+        subject: leaf.subject.clone(),
+        reason,
+    };
+    let ders = |certificates: &[Certificate]| -> Vec<CertificateDer<'static>> {
+        let der = |certificate: &Certificate| CertificateDer::from(certificate.der.clone());
+        certificates.iter().map(der).collect()
+    };
+    let seconds = u64::try_from(at).map_err(|_| refused("the clock is before 1970".into()))?;
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let (valid, invalid): (Vec<_>, Vec<_>) = authorities
+        .iter()
+        .cloned()
+        .partition(|authority| (authority.not_before..=authority.not_after).contains(&at));
+    let valid = ders(&valid);
+    let anchors: Vec<_> = valid
+        .iter()
+        .filter_map(|der| webpki::anchor_from_trusted_cert(der).ok())
+        .collect();
+    let intermediates = ders(intermediates);
+    let der = CertificateDer::from(leaf.der.as_slice());
+    let words = |error: webpki::Error| refused(reason(&error, leaf, &invalid, at));
+    let entity = EndEntityCert::try_from(&der).map_err(words)?;
+    let server = usages.server.then(KeyUsage::server_auth);
+    // A client's usage where none is asked for: a certificate that names no usage passes.
+    let client = (usages.client || !usages.server).then(KeyUsage::client_auth);
+    for usage in server.into_iter().chain(client) {
+        entity
+            .verify_for_usage(
+                ALL_VERIFICATION_ALGS,
+                &anchors,
+                &intermediates,
+                time,
+                usage,
+                None,
+                None,
+            )
+            .map_err(words)?;
+    }
+    Ok(())
 }
 
-/// Checks that a client accepts `leaf` under each of these names.
-pub fn names(_leaf: &Certificate, _names: &Names) -> Result<(), Error> {
-    todo!()
+/// Why, for people.
+fn reason(error: &webpki::Error, leaf: &Certificate, invalid: &[Certificate], at: i64) -> String {
+    match error {
+        webpki::Error::CertExpired { not_after, .. } => {
+            format!("expired on {}", date(not_after.as_secs()))
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            format!("not valid before {}", date(not_before.as_secs()))
+        }
+        webpki::Error::UnknownIssuer => {
+            let own = |authority: &&Certificate| authority.subject_der == leaf.issuer_der;
+            match invalid.iter().find(own) {
+                Some(authority) if authority.not_after < at => {
+                    let end = u64::try_from(authority.not_after).unwrap_or_default();
+                    format!(
+                        "its authority {} expired on {}",
+                        authority.subject,
+                        date(end)
+                    )
+                }
+                Some(authority) => format!("its authority {} is not valid yet", authority.subject),
+                None => format!("not signed by the authority (its issuer: {})", leaf.issuer),
+            }
+        }
+        webpki::Error::InvalidSignatureForPublicKey => {
+            "the signature is not the authority's".into()
+        }
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            "not meant for this use (extended key usage)".into()
+        }
+        webpki::Error::CaUsedAsEndEntity => "it says that it is an authority".into(),
+        webpki::Error::UnsupportedCertVersion => "it is no X.509 v3 certificate".into(),
+        other => other.to_string(),
+    }
+}
+
+fn date(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).ok();
+    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let text = time.and_then(|time| time.format(&Rfc3339).ok());
+    text.unwrap_or_else(|| "a day that has no date".into())
+}
+
+/// Checks that a client accepts `leaf` under each of these names. A wildcard among them stands for
+/// one name that it covers.
+pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
+    let der = CertificateDer::from(leaf.der.as_slice());
+    let entity = EndEntityCert::try_from(&der).map_err(|error| Error::Chain {
+        subject: leaf.subject.clone(),
+        reason: reason(&error, leaf, &[], 0),
+    })?;
+    let holds = |name: ServerName<'_>| entity.verify_is_valid_for_subject_name(&name).is_ok();
+    let dns = |name: &String| {
+        let covered = name.strip_prefix("*.").map(|domain| format!("a.{domain}"));
+        let asked = covered.unwrap_or_else(|| name.clone());
+        ServerName::try_from(asked)
+            .is_ok_and(|asked| matches!(asked, ServerName::DnsName(_)) && holds(asked))
+    };
+    let address = |address: &std::net::IpAddr| holds(ServerName::from(*address));
+    let refused_name = names.dns.iter().find(|name| !dns(name)).cloned();
+    let refused_address = || names.addresses.iter().find(|ip| !address(ip));
+    match refused_name.or_else(|| refused_address().map(ToString::to_string)) {
+        None => Ok(()),
+        Some(name) => Err(Error::Name {
+            subject: leaf.subject.clone(),
+            name,
+        }),
+    }
 }
