@@ -1,8 +1,25 @@
-//! Issues certificates in memory. Nothing here touches a file.
+//! Issues certificates in memory, in the shape that kubeadm gives them (Go's `crypto/x509`). Nothing
+//! here touches a file.
+//!
+//! rcgen writes all but the two names: it keeps a name as a map, which has no place for `DC=corp,
+//! DC=example` or for several organizations. So the names are written here, the authority's as the
+//! bytes of its own certificate, and the whole is signed afterwards. What was issued is read again
+//! and compared with what was asked for before anybody sees it.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
+};
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
 
 use super::authority::Authority;
+use super::certificate::Certificate;
 use super::key::PrivateKey;
-use super::profile::Profile;
+use super::profile::{Profile, Usages};
+use super::tbs;
 
 /// kubeadm's allowance for clocks that differ: a certificate begins this many seconds in the past.
 pub const BACKDATED: i64 = 300;
@@ -22,6 +39,12 @@ pub enum Error {
     /// The authority's key is not on this machine.
     #[error("the authority's key is not on this machine")]
     NoKey,
+    /// The authority's key is another one's.
+    #[error("the authority's key does not belong to its certificate ({subject})")]
+    ForeignKey {
+        /// The authority's subject.
+        subject: String,
+    },
     /// The library refuses.
     #[error("cannot issue a certificate for {subject}: {reason}")]
     Refused {
@@ -33,21 +56,363 @@ pub enum Error {
 }
 
 /// A self-signed authority, as PEM.
-pub fn authority(
-    _profile: &Profile,
-    _key: &PrivateKey,
-    _validity: Validity,
-) -> Result<String, Error> {
-    todo!()
+pub fn authority(profile: &Profile, key: &PrivateKey, validity: Validity) -> Result<String, Error> {
+    let refused = refusal(profile);
+    let mut parameters = parameters(profile, validity).map_err(&refused)?;
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages.push(KeyUsagePurpose::KeyCertSign);
+    let issuer = Issuer::from_params(&parameters, Unsigned(&key.pair));
+    let draft = parameters.signed_by(&key.pair, &issuer);
+    let draft = draft.map_err(|error| refused(error.to_string()))?;
+    let name = tbs::name(profile).map_err(&refused)?;
+    let der = tbs::signed(draft.der(), &name, &name, &key.pair).map_err(&refused)?;
+    let wanted = Wanted {
+        profile,
+        validity,
+        issuer: &name,
+        public_key: key.public_key(),
+        is_authority: true,
+    };
+    wanted.check(&der).map_err(&refused)
 }
 
 /// A leaf signed by an authority, as PEM. `constraints`: say CA:FALSE.
 pub fn leaf(
-    _authority: &Authority,
-    _profile: &Profile,
-    _key: &PrivateKey,
-    _validity: Validity,
-    _constraints: bool,
+    authority: &Authority,
+    profile: &Profile,
+    key: &PrivateKey,
+    validity: Validity,
+    constraints: bool,
 ) -> Result<String, Error> {
-    todo!()
+    let signer = authority.key.as_ref().ok_or(Error::NoKey)?;
+    let own = &authority.certificate;
+    if signer.public_key() != own.public_key {
+        let subject = own.subject.clone();
+        return Err(Error::ForeignKey { subject });
+    }
+    let refused = refusal(profile);
+    let mut parameters = parameters(profile, validity).map_err(&refused)?;
+    if constraints {
+        parameters.custom_extensions.push(no_authority());
+    }
+    let mut issuer = CertificateParams::default();
+    if let Some(identifier) = key_identifier(own).map_err(&refused)? {
+        parameters.use_authority_key_identifier_extension = true;
+        issuer.key_identifier_method = KeyIdMethod::PreSpecified(identifier);
+    }
+    let issuer = Issuer::from_params(&issuer, Unsigned(&signer.pair));
+    let draft = parameters.signed_by(&key.pair, &issuer);
+    let draft = draft.map_err(|error| refused(error.to_string()))?;
+    let name = tbs::name(profile).map_err(&refused)?;
+    let der = tbs::signed(draft.der(), &own.subject_der, &name, &signer.pair).map_err(&refused)?;
+    let wanted = Wanted {
+        profile,
+        validity,
+        issuer: &own.subject_der,
+        public_key: key.public_key(),
+        is_authority: false,
+    };
+    wanted.check(&der).map_err(&refused)
+}
+
+fn refusal(profile: &Profile) -> impl Fn(String) -> Error {
+    |reason| Error::Refused {
+        subject: profile.common_name.clone(),
+        reason,
+    }
+}
+
+/// What all have in common. Key usages are kubeadm's, keyEncipherment also for ECDSA.
+fn parameters(profile: &Profile, validity: Validity) -> Result<CertificateParams, String> {
+    if profile.common_name.is_empty() {
+        return Err("it has no CN".into());
+    }
+    let mut parameters = CertificateParams::default();
+    parameters.not_before = moment(validity.not_before)?;
+    parameters.not_after = moment(validity.not_after)?;
+    if validity.not_after <= validity.not_before {
+        return Err("it would end before it begins".into());
+    }
+    parameters.serial_number = Some(serial()?.into());
+    parameters.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
+    parameters.extended_key_usages = extended(profile.usages);
+    for name in &profile.names.dns {
+        let text = name.as_str().try_into();
+        let text = text.map_err(|_| format!("{name} is no DNS name"))?;
+        parameters.subject_alt_names.push(SanType::DnsName(text));
+    }
+    let addresses = profile.names.addresses.iter().copied();
+    let addresses = addresses.map(SanType::IpAddress);
+    parameters.subject_alt_names.extend(addresses);
+    Ok(parameters)
+}
+
+/// In kubeadm's order.
+fn extended(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
+    let server = usages.server.then_some(ExtendedKeyUsagePurpose::ServerAuth);
+    let client = usages.client.then_some(ExtendedKeyUsagePurpose::ClientAuth);
+    server.into_iter().chain(client).collect()
+}
+
+/// BasicConstraints with CA:FALSE. The library would add a subject key identifier.
+fn no_authority() -> CustomExtension {
+    const EMPTY_SEQUENCE: [u8; 2] = [0x30, 0x00];
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 19], EMPTY_SEQUENCE.to_vec());
+    extension.set_criticality(true);
+    extension
+}
+
+/// A time that a certificate can hold (RFC 5280, 4.1.2.5, ends with the year 9999).
+fn moment(seconds: i64) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .filter(|time| (1950..=9999).contains(&time.year()))
+        .ok_or_else(|| format!("the time {seconds} is none that a certificate can hold"))
+}
+
+/// Random, positive, below 2^63, as kubeadm's.
+fn serial() -> Result<u64, String> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no random numbers")?;
+    Ok((u64::from_be_bytes(bytes) >> 1).max(1))
+}
+
+/// The authority's subject key identifier. Without one Go writes none into leaves either.
+fn key_identifier(authority: &Certificate) -> Result<Option<Vec<u8>>, String> {
+    let (_, x509) = X509Certificate::from_der(&authority.der).map_err(|error| error.to_string())?;
+    let identifier = |extension: &ParsedExtension<'_>| match extension {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+        _ => None,
+    };
+    Ok(x509
+        .iter_extensions()
+        .find_map(|extension| identifier(extension.parsed_extension())))
+}
+
+/// Signs nothing: the draft is signed once its names are in it.
+struct Unsigned<'a>(&'a KeyPair);
+
+impl PublicKeyData for Unsigned<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for Unsigned<'_> {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(Vec::new())
+    }
+}
+
+/// What was asked for.
+struct Wanted<'a> {
+    profile: &'a Profile,
+    validity: Validity,
+    issuer: &'a [u8],
+    public_key: &'a [u8],
+    is_authority: bool,
+}
+
+impl Wanted<'_> {
+    /// Reads what was issued; as PEM where it says what was asked for, else what differs.
+    fn check(&self, der: &[u8]) -> Result<String, String> {
+        let issued = Certificate::parse_der(der).map_err(|error| error.to_string())?;
+        let sorted = |organizations: &[String]| {
+            let mut sorted = organizations.to_vec();
+            sorted.sort();
+            sorted
+        };
+        let (is, want) = (&issued.profile, self.profile);
+        let differs = [
+            ("CN", is.common_name != want.common_name),
+            (
+                "O",
+                sorted(&is.organizations) != sorted(&want.organizations),
+            ),
+            ("usages", is.usages != want.usages),
+            ("names", is.names != want.names),
+            ("issuer", issued.issuer_der != self.issuer),
+            ("key", issued.public_key != self.public_key),
+            ("beginning", issued.not_before != self.validity.not_before),
+            ("end", issued.not_after != self.validity.not_after),
+            ("authority", issued.is_authority != self.is_authority),
+        ];
+        match differs.iter().find(|(_, differs)| *differs) {
+            None => Ok(issued.to_pem()),
+            Some((what, _)) => Err(format!("its {what} would not be what was asked for")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::KeyType;
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+    const VALIDITY: Validity = Validity {
+        not_before: NOW - BACKDATED,
+        not_after: NOW + 86_400,
+    };
+
+    fn key() -> PrivateKey {
+        PrivateKey::generate(KeyType::EcdsaP256).unwrap()
+    }
+
+    fn profile(common_name: &str, organizations: &[&str]) -> Profile {
+        Profile {
+            common_name: common_name.into(),
+            organizations: organizations.iter().map(ToString::to_string).collect(),
+            ..Profile::default()
+        }
+    }
+
+    fn authority_of(profile: &Profile) -> Authority {
+        let key = key();
+        let pem = authority(profile, &key, VALIDITY).unwrap();
+        let bundle = Certificate::parse_pem(pem.as_bytes()).unwrap();
+        Authority {
+            certificate: bundle[0].clone(),
+            bundle,
+            pem: pem.into_bytes(),
+            key: Some(key),
+        }
+    }
+
+    /// The object identifiers of a certificate's extensions, in their order, and which are critical.
+    fn extensions(pem: &str) -> Vec<(String, bool)> {
+        let der = Certificate::parse_pem(pem.as_bytes())
+            .unwrap()
+            .remove(0)
+            .der;
+        let (_, x509) = X509Certificate::from_der(&der).unwrap();
+        x509.iter_extensions()
+            .map(|extension| (extension.oid.to_id_string(), extension.critical))
+            .collect()
+    }
+
+    fn listed(extensions: &[(&str, bool)]) -> Vec<(String, bool)> {
+        let owned = |(oid, critical): &(&str, bool)| (oid.to_string(), *critical);
+        extensions.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn has_the_extensions_of_kubeadm_in_their_order() {
+        let ca = authority_of(&Profile {
+            names: names(&["kubernetes"], &[]),
+            ..profile("kubernetes", &[])
+        });
+        let pem = String::from_utf8(ca.pem.clone()).unwrap();
+        let want = [
+            ("2.5.29.15", true),
+            ("2.5.29.19", true),
+            ("2.5.29.14", false),
+            ("2.5.29.17", false),
+        ];
+        assert_eq!(extensions(&pem), listed(&want));
+        let server = Profile {
+            usages: Usages {
+                server: true,
+                client: true,
+            },
+            names: names(&["master-1"], &["127.0.0.1", "::1"]),
+            ..profile("master-1", &[])
+        };
+        let pem = leaf(&ca, &server, &key(), VALIDITY, true).unwrap();
+        let want = [
+            ("2.5.29.15", true),
+            ("2.5.29.37", false),
+            ("2.5.29.19", true),
+            ("2.5.29.35", false),
+            ("2.5.29.17", false),
+        ];
+        assert_eq!(extensions(&pem), listed(&want));
+        let client = profile("scheduler", &[]);
+        let pem = leaf(&ca, &client, &key(), VALIDITY, false).unwrap();
+        let want = [("2.5.29.15", true), ("2.5.29.35", false)];
+        assert_eq!(extensions(&pem), listed(&want));
+    }
+
+    fn names(dns: &[&str], addresses: &[&str]) -> super::super::profile::Names {
+        super::super::profile::Names {
+            dns: dns.iter().map(ToString::to_string).collect(),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn says_what_was_asked_for() {
+        let ca = authority_of(&profile("kubernetes", &[]));
+        let key = key();
+        let asked = Profile {
+            common_name: "system:node:m\u{fc}ller_1".into(),
+            organizations: vec!["zeta".into(), "system:nodes".into(), "a*b".into()],
+            usages: Usages {
+                server: true,
+                client: false,
+            },
+            names: names(
+                &["*.example.com", "a.example.com"],
+                &["192.0.2.9", "10.0.0.1"],
+            ),
+        };
+        let pem = leaf(&ca, &asked, &key, VALIDITY, true).unwrap();
+        let issued = Certificate::parse_pem(pem.as_bytes()).unwrap().remove(0);
+        assert_eq!(issued.profile.common_name, asked.common_name);
+        assert_eq!(issued.profile.names, asked.names);
+        assert_eq!(issued.profile.usages, asked.usages);
+        assert_eq!(issued.profile.organizations.len(), 3);
+        assert_eq!(issued.issuer_der, ca.certificate.subject_der);
+        assert_eq!(issued.public_key, key.public_key());
+        assert_eq!(issued.not_after, VALIDITY.not_after);
+        assert!(!issued.is_authority && ca.certificate.is_authority);
+        let serial = u64::from_str_radix(&issued.serial, 16).unwrap();
+        assert!(serial > 0 && serial < 1 << 63);
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_issue() {
+        let mut ca = authority_of(&profile("kubernetes", &[]));
+        let good = profile("user", &["group"]);
+        let long = |not_before, not_after| Validity {
+            not_before,
+            not_after,
+        };
+        let bad_name = Profile {
+            names: names(&["b\u{fc}ro"], &[]),
+            ..good.clone()
+        };
+        for (profile, validity, want) in [
+            (profile("", &[]), VALIDITY, "no CN"),
+            (profile("user", &[""]), VALIDITY, "empty"),
+            (bad_name, VALIDITY, "no DNS name"),
+            (good.clone(), long(10, 10), "before it begins"),
+            (
+                good.clone(),
+                long(0, i64::MAX),
+                "none that a certificate can hold",
+            ),
+            (
+                good.clone(),
+                long(i64::MIN, 0),
+                "none that a certificate can hold",
+            ),
+        ] {
+            let error = leaf(&ca, &profile, &key(), validity, true).unwrap_err();
+            assert!(error.to_string().contains(want), "{error}");
+        }
+        ca.key = Some(key());
+        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        assert!(matches!(error, Error::ForeignKey { .. }), "{error}");
+        ca.key = None;
+        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        assert!(matches!(error, Error::NoKey), "{error}");
+    }
 }

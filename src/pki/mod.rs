@@ -29,9 +29,11 @@ pub mod key;
 pub mod kubeconfig;
 pub mod live;
 pub mod moment;
+mod pem;
 pub mod plan;
 pub mod profile;
 pub mod store;
+mod tbs;
 pub mod verify;
 pub mod wanted;
 

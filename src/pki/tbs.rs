@@ -1,0 +1,135 @@
+//! The parts of a certificate that rcgen cannot write: names, and extensions in Go's order.
+//!
+//! A draft is taken apart (`TBSCertificate`, RFC 5280, 4.1), gets its names, and is signed.
+
+use rcgen::{KeyPair, SigningKey};
+use x509_parser::asn1_rs::{
+    Any, BitString, FromDer, Oid, PrintableString, Sequence, Set, ToDer, Utf8String,
+};
+use x509_parser::oid_registry::{
+    OID_X509_COMMON_NAME, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
+    OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME,
+    OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, OID_X509_ORGANIZATION_NAME,
+};
+
+use super::profile::Profile;
+
+/// The order in which Go's `crypto/x509` writes extensions.
+const ORDER: [Oid<'static>; 6] = [
+    OID_X509_EXT_KEY_USAGE,
+    OID_X509_EXT_EXTENDED_KEY_USAGE,
+    OID_X509_EXT_BASIC_CONSTRAINTS,
+    OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+    OID_X509_EXT_SUBJECT_ALT_NAME,
+];
+
+/// A profile's subject as Go writes it (`pkix.Name.ToRDNSequence`): all organizations in one set,
+/// sorted as DER wants sets, then the CN.
+pub(super) fn name(profile: &Profile) -> Result<Vec<u8>, String> {
+    let mut organizations = profile
+        .organizations
+        .iter()
+        .map(|organization| attribute(OID_X509_ORGANIZATION_NAME, organization))
+        .collect::<Result<Vec<_>, _>>()?;
+    organizations.sort();
+    let mut content = Vec::new();
+    if !organizations.is_empty() {
+        content.extend(written(&Set::new(organizations.concat().into()))?);
+    }
+    let common_name = attribute(OID_X509_COMMON_NAME, &profile.common_name)?;
+    content.extend(written(&Set::new(common_name.into()))?);
+    written(&Sequence::new(content.into()))
+}
+
+fn attribute(kind: Oid<'static>, value: &str) -> Result<Vec<u8>, String> {
+    if value.is_empty() {
+        return Err("a part of its subject is empty".into());
+    }
+    let mut content = written(&kind)?;
+    content.extend(if value.chars().all(is_printable) {
+        written(&PrintableString::new(value))?
+    } else {
+        written(&Utf8String::new(value))?
+    });
+    written(&Sequence::new(content.into()))
+}
+
+/// `PrintableString`'s characters (X.680, 41.4).
+fn is_printable(c: char) -> bool {
+    c.is_ascii_alphanumeric() || " '()+,-./:=?".contains(c)
+}
+
+/// The draft's contents with these names, signed.
+pub(super) fn signed(
+    draft: &[u8],
+    issuer: &[u8],
+    subject: &[u8],
+    key: &KeyPair,
+) -> Result<Vec<u8>, String> {
+    let certificate = parts(content(draft)?)?;
+    let [tbs, algorithm, _unsigned] = certificate[..] else {
+        return Err("its draft has an unknown form".into());
+    };
+    let fields = parts(content(tbs)?)?;
+    let [
+        version,
+        serial,
+        inner,
+        _,
+        validity,
+        _,
+        public_key,
+        extensions,
+    ] = fields[..]
+    else {
+        return Err("its draft has an unknown form".into());
+    };
+    let ordered = ordered(extensions)?;
+    let fields = [
+        version, serial, inner, issuer, validity, subject, public_key, &ordered,
+    ];
+    let mut whole = written(&Sequence::new(fields.concat().into()))?;
+    let signature = key.sign(&whole).map_err(|error| error.to_string())?;
+    whole.extend_from_slice(algorithm);
+    whole.extend(written(&BitString::new(0, &signature))?);
+    written(&Sequence::new(whole.into()))
+}
+
+/// `[3] EXPLICIT Extensions`, in Go's order.
+fn ordered(extensions: &[u8]) -> Result<Vec<u8>, String> {
+    let list = content(extensions)?;
+    let mut each = parts(content(list)?)?;
+    let place = |extension: &&[u8]| {
+        let kind = content(extension)
+            .ok()
+            .and_then(|inner| Oid::from_der(inner).ok());
+        kind.and_then(|(_, kind)| ORDER.iter().position(|known| *known == kind))
+    };
+    each.sort_by_key(|extension| place(extension).unwrap_or(ORDER.len()));
+    // The same parts: both headers stay as they are.
+    let headers = extensions.len() - content(list)?.len();
+    Ok([&extensions[..headers], &each.concat()].concat())
+}
+
+/// What is within a tag and its length.
+fn content(der: &[u8]) -> Result<&[u8], String> {
+    let (_, any) = Any::from_der(der).map_err(|error| error.to_string())?;
+    Ok(any.data)
+}
+
+/// The elements that follow each other, each with its tag and length.
+fn parts(mut der: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let mut parts = Vec::new();
+    while !der.is_empty() {
+        let (rest, _) = Any::from_der(der).map_err(|error| error.to_string())?;
+        let (part, _) = der.split_at(der.len() - rest.len());
+        parts.push(part);
+        der = rest;
+    }
+    Ok(parts)
+}
+
+fn written(value: &impl ToDer) -> Result<Vec<u8>, String> {
+    value.to_der_vec().map_err(|error| error.to_string())
+}
