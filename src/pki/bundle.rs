@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use super::FOLDER;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
+use super::pem;
 use super::store::{NewFile, Set};
 use crate::clock;
 use crate::root::Root;
@@ -390,7 +391,7 @@ fn private_key(name: &'static str, pem: &[u8]) -> Result<PrivateKey, Error> {
 fn public_keys(name: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem).map(|key| Ok(key?.to_vec()));
     let keys: Result<Vec<_>, rustls_pki_types::pem::Error> = keys.collect();
-    let keys = keys.map_err(|error| unusable(name, format!("cannot be read: {error}")))?;
+    let keys = keys.map_err(|error| unusable(name, pem::fault(&error)))?;
     if keys.is_empty() {
         return Err(unusable(name, "holds no public key"));
     }
