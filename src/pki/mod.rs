@@ -19,13 +19,17 @@
 //! A key that was loaded is never written again.
 
 pub mod authority;
+pub mod bundle;
 pub mod catalogue;
 pub mod certificate;
 pub mod health;
+pub mod external;
 pub mod inventory;
 pub mod issue;
 pub mod key;
 pub mod kubeconfig;
+pub mod live;
+pub mod moment;
 mod pem;
 pub mod plan;
 pub mod profile;
