@@ -41,8 +41,16 @@ fn run() -> Result<Verdict> {
         }
         openssl.add(issuers::openssl(scratch()?.path())?);
     }
-    let names = ["stayput certs init", "kubeadm init phase", "openssl", "stayput certs status"];
-    let rows = names.iter().zip(&samples).filter(|(_, sample)| sample.len() > 0);
+    let names = [
+        "stayput certs init",
+        "kubeadm init phase",
+        "openssl",
+        "stayput certs status",
+    ];
+    let rows = names
+        .iter()
+        .zip(&samples)
+        .filter(|(_, sample)| sample.len() > 0);
     let rows = rows.map(|(name, sample)| {
         let figures = [sample.min(), sample.median(), sample.percentile(99)].map(milliseconds);
         [vec![(*name).to_owned()], figures.to_vec()].concat()
@@ -50,7 +58,10 @@ fn run() -> Result<Verdict> {
     println!("\n{rounds} of each\n");
     println!("{}\n", table(&["ms", "min", "median", "slowest"], rows));
     let [own, kubeadm, openssl, status] = &samples;
-    println!("{:.2} of openssl's time", ratio(own.median(), openssl.median()));
+    println!(
+        "{:.2} of openssl's time",
+        ratio(own.median(), openssl.median())
+    );
     if kubeadm.len() > 0 {
         let share = ratio(own.median(), kubeadm.median());
         verdict.require(

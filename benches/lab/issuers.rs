@@ -45,7 +45,9 @@ pub(crate) fn kubeadm(folder: &Path) -> Result<Option<Duration>> {
     let started = Instant::now();
     for phase in ["certs", "kubeconfig"] {
         let mut command = Command::new(&program);
-        command.args(["init", "phase", phase, "all", "--config"]).arg(&config);
+        command
+            .args(["init", "phase", phase, "all", "--config"])
+            .arg(&config);
         if phase == "kubeconfig" {
             command.arg("--kubeconfig-dir").arg(folder);
         }
@@ -56,7 +58,9 @@ pub(crate) fn kubeadm(folder: &Path) -> Result<Option<Duration>> {
 
 /// With the version of the program, so that it asks nobody for the newest one.
 fn kubeadm_config(program: &Path, pki: &Path) -> Result<String> {
-    let output = Command::new(program).args(["version", "-o", "short"]).output()?;
+    let output = Command::new(program)
+        .args(["version", "-o", "short"])
+        .output()?;
     let version = String::from_utf8(output.stdout)?.trim().to_owned();
     let minor: u32 = version
         .split('.')

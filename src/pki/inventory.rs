@@ -58,6 +58,8 @@ pub enum Found {
 pub struct Present {
     /// The leaf, or the authority that signs.
     pub certificate: Certificate,
+    /// What came behind a leaf in its file, as far as it is looked at.
+    pub chain: Vec<Certificate>,
     /// Its key.
     pub key: KeyState,
     /// Who signed it; [`Signer::Ours`] for an authority.
@@ -200,6 +202,7 @@ fn read_authority(
     let signing = signing.clone();
     let present = Present {
         certificate: signing.clone(),
+        chain: Vec::new(),
         key: state.clone(),
         signer: Signer::Ours,
         exposed,
@@ -324,6 +327,7 @@ fn present(
     };
     Present {
         certificate,
+        chain,
         key,
         signer,
         exposed,

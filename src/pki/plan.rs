@@ -10,7 +10,6 @@ mod init;
 pub(super) mod model;
 mod reason;
 mod renew;
-mod row;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -23,7 +22,6 @@ use super::profile::{Names, Profile};
 use super::wanted::{Item, Wanted};
 
 pub use reason::{AuthorityProblem, Reason};
-pub use row::Row;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +82,13 @@ pub enum Action {
     RestorePublic,
     /// Nothing can be done with it; a person has to look.
     Refuse,
+}
+
+impl Action {
+    /// Whether files change by it.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Keep | Self::Refuse)
+    }
 }
 
 impl Order {

@@ -22,8 +22,8 @@ use crate::root::Root;
 const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
 
-/// The largest kubeconfig that is read.
-const LONGEST_KUBECONFIG: u64 = 1 << 20;
+/// Far above any kubeconfig or key.
+const LONGEST_FILE: u64 = 1 << 20;
 
 /// Something new, not yet on disk.
 #[derive(Debug)]
@@ -85,6 +85,12 @@ pub enum Error {
         /// Why not.
         source: kubeconfig::Error,
     },
+    /// A public key was to be written for something that is no key pair.
+    #[error("{id}: is no key pair")]
+    NoKeyPair {
+        /// The item.
+        id: String,
+    },
     /// A file cannot be read.
     #[error("{id}: cannot read {path}: {source}")]
     Read {
@@ -112,9 +118,16 @@ pub fn prepare(
         .collect();
     let kinds = vec![wanted.key_type; tasks.len()];
     let keys = key::generate_all(&kinds).map_err(|source| Error::Key {
-        id: tasks.first().map_or_else(String::new, |t| t.item.id.clone()),
+        id: tasks
+            .first()
+            .map_or_else(String::new, |t| t.item.id.clone()),
         source,
     })?;
+    let restored = decisions
+        .iter()
+        .filter(|decision| decision.action == Action::RestorePublic)
+        .filter_map(|decision| wanted.items.iter().find(|item| item.id == decision.id))
+        .map(|item| (item.id.clone(), public_again(root, item)));
     let mut press = Press {
         root,
         wanted,
@@ -123,9 +136,41 @@ pub fn prepare(
         made: BTreeMap::new(),
     };
     let prepared = tasks.into_iter().zip(keys);
-    Ok(prepared
-        .map(|(task, key)| (task.item.id.clone(), press.make(&task, key)))
-        .collect())
+    let prepared = prepared.map(|(task, key)| (task.item.id.clone(), press.make(&task, key)));
+    Ok(prepared.chain(restored).collect())
+}
+
+/// The public half of a key pair, from the private one. The private one is not written again.
+fn public_again(root: &Root, item: &Item) -> Result<Prepared, Error> {
+    let Kind::KeyPair { key, public } = &item.kind else {
+        return Err(Error::NoKeyPair {
+            id: item.id.clone(),
+        });
+    };
+    let read = |source| Error::Read {
+        id: item.id.clone(),
+        path: key.display().to_string(),
+        source,
+    };
+    let pem = root.read(key, LONGEST_FILE).map_err(read)?;
+    let pem = Zeroizing::new(pem.ok_or_else(|| read(std::io::ErrorKind::NotFound.into()))?);
+    let private = PrivateKey::from_pem(&pem).map_err(|source| Error::Key {
+        id: item.id.clone(),
+        source,
+    })?;
+    let file = NewFile {
+        path: public.clone(),
+        bytes: Zeroizing::new(private.public_pem().into_bytes()),
+        mode: PUBLIC,
+    };
+    Ok(Prepared {
+        set: Set {
+            id: item.id.clone(),
+            files: vec![file],
+            old_certificate: None,
+        },
+        certificate: None,
+    })
 }
 
 /// One item that is to be made.
@@ -138,8 +183,10 @@ struct Task<'a> {
 
 impl<'a> Task<'a> {
     fn of(decision: &'a Decision, wanted: &'a Wanted) -> Option<Self> {
-        let (Action::Issue { profile, validity } | Action::Renew { profile, validity }) =
-            &decision.action
+        let (Action::Issue { profile, validity }
+        | Action::Renew {
+            profile, validity, ..
+        }) = &decision.action
         else {
             return None;
         };
@@ -188,26 +235,42 @@ impl Press<'_> {
             mode: PUBLIC,
         };
         let (files, certificate) = match &task.item.kind {
-            Kind::Authority { certificate, key: at } => {
+            Kind::Authority {
+                certificate,
+                key: at,
+            } => {
                 let pem = issue::authority(task.profile, &key, task.validity);
                 let pem = pem.map_err(task.error())?;
                 let made = self.authority(task, &pem, key)?;
                 (vec![secret(at), public(certificate, &pem)], Some(made))
             }
-            Kind::Leaf { certificate, key: at, authority } => {
+            Kind::Leaf {
+                certificate,
+                key: at,
+                authority,
+            } => {
                 let (pem, made) = self.leaf(task, authority, &key)?;
                 (vec![secret(at), public(certificate, &pem)], Some(made))
             }
-            Kind::Kubeconfig { path, authority, server } => {
+            Kind::Kubeconfig {
+                path,
+                authority,
+                server,
+            } => {
                 let (pem, made) = self.leaf(task, authority, &key)?;
                 let bytes = self.kubeconfig(task, authority, server, &pem, &key_pem)?;
                 let bytes = Zeroizing::new(bytes.as_bytes().to_vec());
-                let file = NewFile { path: path.clone(), bytes, mode: SECRET };
+                let file = NewFile {
+                    path: path.clone(),
+                    bytes,
+                    mode: SECRET,
+                };
                 (vec![file], Some(made))
             }
-            Kind::KeyPair { key: at, public: to } => {
-                (vec![secret(at), public(to, &key.public_pem())], None)
-            }
+            Kind::KeyPair {
+                key: at,
+                public: to,
+            } => (vec![secret(at), public(to, &key.public_pem())], None),
         };
         let set = Set {
             id: id.clone(),
@@ -277,13 +340,16 @@ impl Press<'_> {
     ) -> Result<Zeroizing<String>, Error> {
         let id = || task.item.id.clone();
         let path = task.item.path();
-        let old = self.root.read(path, LONGEST_KUBECONFIG);
+        let old = self.root.read(path, LONGEST_FILE);
         let old = old.map_err(|source| Error::Read {
             id: id(),
             path: path.display().to_string(),
             source,
         })?;
-        let readable = matches!(self.inventory.found.get(&task.item.id), Some(Found::Present(_)));
+        let readable = matches!(
+            self.inventory.found.get(&task.item.id),
+            Some(Found::Present(_))
+        );
         let result = match old.filter(|_| readable).map(Zeroizing::new) {
             Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
             None => Ok(New {

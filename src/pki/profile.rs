@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::name::Name;
+
 /// The contents of a leaf.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
@@ -36,6 +38,28 @@ pub struct Names {
 }
 
 impl Names {
+    /// Addresses in their order and DNS names in lower case, each once.
+    pub fn of(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut names = Self::default();
+        for text in texts {
+            let text = text.as_ref();
+            match text.parse::<IpAddr>() {
+                Ok(address) => {
+                    let address = address.to_canonical();
+                    if !names.addresses.contains(&address) {
+                        names.addresses.push(address);
+                    }
+                }
+                Err(_) => {
+                    // A wildcard is no host name, and stays as it is but for its case.
+                    let name = Name::parse(text).map_or_else(|_| text.to_lowercase(), String::from);
+                    names.dns.insert(name);
+                }
+            }
+        }
+        names
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.dns.is_empty() && self.addresses.is_empty()
@@ -63,9 +87,7 @@ impl Names {
             addresses: wanted.addresses.iter().filter(missing).copied().collect(),
         }
     }
-}
 
-impl Names {
     /// All of them as texts: DNS names, then addresses.
     pub fn list(&self) -> Vec<String> {
         let addresses = self.addresses.iter().map(ToString::to_string);

@@ -3,18 +3,18 @@
 //! One at a time per node, under a lock of its own. What an earlier run has left unfinished is put
 //! right first.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::after;
+use super::after::{self, StepResult, static_pod};
 use super::catalogue::Catalogue;
 use super::certificate::Certificate;
+use super::health::{Health, State, health};
 use super::inventory::{self, Inventory};
+use super::issue::Validity;
 use super::moment::{self, Moment};
 use super::plan::{Action, Decision, Order, plan};
 use super::prepare::{self, Prepared, prepare};
@@ -22,10 +22,9 @@ use super::profile::Names;
 use super::record;
 use super::store::{self, Recovered, Store};
 use super::wanted::{Item, Wanted, wanted};
-use crate::clock;
+use super::window::date;
 use crate::config::{Cluster, Node, Problems};
 use crate::lock::{self, Lock};
-use crate::name::Name;
 use crate::root::Root;
 
 /// How long a run waits for another one.
@@ -85,8 +84,12 @@ pub struct Row {
     /// Why.
     pub reason: String,
     /// Until when a new one is valid.
-    #[serde(serialize_with = "clock::in_rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub not_after: Option<i64>,
+    /// Names that the new one has and the old one had not.
+    pub adds: Vec<String>,
+    /// Names that the old one had and the new one has not.
+    pub drops: Vec<String>,
 }
 
 /// What can be done with an item.
@@ -123,9 +126,9 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// A name to drop that is none.
-    #[error("'{0}' is neither a DNS name nor an address, so no certificate has it")]
-    BadName(String),
+    /// Names to drop that no certificate has.
+    #[error("nothing to drop: none of these certificates has {0}; see `stayput certs status`")]
+    NotThere(Names),
     /// The catalogue with the operator's rows.
     #[error(transparent)]
     Catalogue(#[from] Problems),
@@ -143,7 +146,7 @@ pub enum Error {
     Store(#[from] store::Error),
     /// A static pod's manifest that an earlier run has taken out.
     #[error(transparent)]
-    After(#[from] after::Error),
+    After(#[from] static_pod::Error),
     /// Nothing could be made.
     #[error(transparent)]
     Prepare(#[from] prepare::Error),
@@ -153,10 +156,10 @@ impl Session {
     /// Takes the lock and puts right what an earlier run has left.
     pub fn open(root: &Root, cluster: &Cluster, node: &Node) -> Result<Self, Error> {
         let wanted = on_master(cluster, node)?;
-        let lock = lock::take(root, &lock::CERTIFICATES, PATIENCE)?;
+        let lock = lock::take(root, lock::CERTIFICATES, PATIENCE)?;
         let (store, recovered) = Store::open(root)?;
-        let mut notices: Vec<String> = recovered.to_string().lines().map(str::to_owned).collect();
-        notices.extend(after::recover(root)?);
+        let mut notices: Vec<String> = recovered.notice().into_iter().collect();
+        notices.extend(after::recover(root)?.iter().map(ToString::to_string));
         Ok(Self {
             root: root.clone(),
             cluster: cluster.clone(),
@@ -168,11 +171,11 @@ impl Session {
     }
 
     /// Issues what is missing, or nothing at all where something is in the way.
-    pub fn init(self, new_cluster: bool, moment: &Moment) -> Result<Done, Error> {
+    pub fn init(mut self, new_cluster: bool, moment: &Moment) -> Result<Done, Error> {
         let now = moment.judged();
         let inventory = inventory::take(&self.root, &self.wanted);
         let decisions = plan(&Order::Init { new_cluster }, &self.wanted, &inventory, now);
-        let mut rows = self.rows(&decisions);
+        let mut rows = rows(&self.wanted, &decisions);
         if decisions.iter().any(|d| d.action == Action::Refuse) {
             withhold(&mut rows);
         } else if decisions.iter().any(|d| d.action.changes()) {
@@ -188,19 +191,36 @@ impl Session {
             for (set, certificate) in sets.iter().zip(&certificates) {
                 succeed(&mut rows, &set.id, certificate.as_ref());
             }
-            moment.remember(&self.root, true)?;
+            self.remember(moment, true);
+            self.record(&Ok(()), now);
         }
         Ok(self.done(rows, Vec::new()))
     }
 
-    /// Renews what is due and does what follows. One that fails leaves the others alone.
-    pub async fn renew(self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
-        let order = renewal.order(&self.wanted)?;
+    /// Renews what is due and does what follows. One that fails leaves the others alone. What came of it
+    /// is written down for the agent.
+    pub async fn renew(mut self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
+        let attempt = self.attempt(renewal, moment).await;
+        let result = match &attempt {
+            Ok((rows, after)) => complaint(rows, after),
+            Err(error) => Err(error.to_string()),
+        };
+        self.record(&result, moment.judged());
+        let (rows, after) = attempt?;
+        Ok(self.done(rows, after))
+    }
+
+    async fn attempt(
+        &mut self,
+        renewal: &Renewal,
+        moment: &Moment,
+    ) -> Result<(Vec<Row>, Vec<after::Outcome>), Error> {
         let now = moment.judged();
         let inventory = inventory::take(&self.root, &self.wanted);
+        let order = renewal.order(&self.wanted, &inventory)?;
         let decisions = plan(&order, &self.wanted, &inventory, now);
-        let mut rows = self.rows(&decisions);
-        let mut renewed = Vec::new();
+        let mut rows = rows(&self.wanted, &decisions);
+        let mut renewed: Vec<Item> = Vec::new();
         if decisions.iter().any(|d| d.action.changes()) {
             moment.may_issue(!renewal.unattended)?;
             for (id, result) in prepare(&self.root, &self.wanted, &inventory, &decisions, now)? {
@@ -211,20 +231,42 @@ impl Session {
                 match placed {
                     Ok(certificate) => {
                         succeed(&mut rows, &id, certificate.as_ref());
-                        renewed.extend(self.wanted.items.iter().filter(|item| item.id == id));
+                        let item = self.wanted.items.iter().find(|item| item.id == id);
+                        renewed.extend(item.cloned());
                     }
                     Err(error) => fail(&mut rows, &id, &error),
                 }
             }
         }
-        moment.remember(&self.root, !renewed.is_empty())?;
-        let hooks = &self.cluster.certificates.after_renew;
-        let after = after::after_renew(&self.root, hooks, &renewed).await;
-        Ok(self.done(rows, after))
+        self.remember(moment, !renewed.is_empty());
+        let steps = &self.cluster.certificates.after_renew;
+        let after = after::after_renew(&self.root, steps, &renewed).await;
+        Ok((rows, after))
     }
 
-    fn rows(&self, decisions: &[Decision]) -> Vec<Row> {
-        rows(&self.wanted, decisions)
+    /// Keeps the time for later runs. The certificates are there already, so a failure is only told.
+    fn remember(&mut self, moment: &Moment, issued: bool) {
+        if let Err(error) = moment.remember(&self.root, issued) {
+            self.notices.push(error.to_string());
+        }
+    }
+
+    /// Writes down how the run went and what is there now.
+    fn record(&mut self, result: &Result<(), String>, now: i64) {
+        let inventory = inventory::take(&self.root, &self.wanted);
+        let items = health(&self.wanted, &inventory, now);
+        let run = record::Run {
+            result: result.clone(),
+            items: Some(
+                items
+                    .iter()
+                    .map(|item| recorded(item, &self.wanted))
+                    .collect(),
+            ),
+        };
+        if let Err(error) = record::note(&self.root, run, now) {
+            self.notices.push(error.to_string());
+        }
     }
 
     fn done(self, items: Vec<Row>, after: Vec<after::Outcome>) -> Done {
@@ -246,8 +288,8 @@ pub fn preview(
     moment: &Moment,
 ) -> Result<Done, Error> {
     let wanted = on_master(cluster, node)?;
-    let order = renewal.order(&wanted)?;
     let inventory = inventory::take(root, &wanted);
+    let order = renewal.order(&wanted, &inventory)?;
     let decisions = plan(&order, &wanted, &inventory, moment.judged());
     let mut notices = Vec::new();
     if decisions.iter().any(|d| d.action.changes())
@@ -255,8 +297,8 @@ pub fn preview(
     {
         notices.push(refusal.to_string());
     }
-    if Store::is_pending(root) {
-        notices.push("an earlier run was cut; the next one puts its files right first".into());
+    if Store::peek(root)? {
+        notices.push(store::PENDING.to_owned());
     }
     Ok(Done {
         dry_run: true,
@@ -267,38 +309,31 @@ pub fn preview(
 }
 
 impl Renewal {
-    /// The order, once every name in it is known.
-    fn order(&self, wanted: &Wanted) -> Result<Order, Error> {
-        let known = || wanted.items.iter().map(|item| item.id.as_str());
-        if let Some(name) = self.names.iter().find(|name| !known().any(|id| id == *name)) {
-            return Err(Error::Unknown {
-                name: name.clone(),
-                known: known().collect::<Vec<_>>().join(", "),
-            });
-        }
-        let mut drop = Names::default();
-        for text in &self.drop {
-            if let Ok(address) = text.parse::<IpAddr>() {
-                drop.addresses.push(address);
-            } else {
-                let bare = text.strip_prefix("*.").unwrap_or(text);
-                Name::parse(bare).map_err(|_| Error::BadName(text.clone()))?;
-                drop.dns.insert(text.to_ascii_lowercase());
-            }
-        }
-        Ok(Order::Renew {
+    /// The order, once everything that it names is known.
+    fn order(&self, wanted: &Wanted, inventory: &Inventory) -> Result<Order, Error> {
+        let order = Order::Renew {
             only: self.names.iter().cloned().collect(),
             force: self.force,
-            drop,
-        })
+            drop: Names::of(self.drop.iter().map(String::as_str)),
+        };
+        if let Some(name) = order.unknown_items(wanted).into_iter().next() {
+            let known: Vec<&str> = wanted.items.iter().map(|item| item.id.as_str()).collect();
+            let known = known.join(", ");
+            return Err(Error::Unknown { name, known });
+        }
+        let drops = order.unknown_drops(wanted, inventory);
+        if !drops.is_empty() {
+            return Err(Error::NotThere(drops));
+        }
+        Ok(order)
     }
 }
 
 impl Done {
     /// Whether anything was refused or did not work.
     pub fn failed(&self) -> bool {
-        let bad = |row: &Row| matches!(row.did, Did::Refused | Did::Failed);
-        self.items.iter().any(bad) || self.after.iter().any(after::Outcome::failed)
+        self.items.iter().any(|row| row.did.is_bad())
+            || self.after.iter().any(|o| o.result == StepResult::Failed)
     }
 }
 
@@ -321,7 +356,13 @@ fn rows(wanted: &Wanted, decisions: &[Decision]) -> Vec<Row> {
             Action::RestorePublic => (Did::Issued, None),
             Action::Refuse => (Did::Refused, None),
         };
+        let (adds, drops) = match &decision.action {
+            Action::Renew { adds, drops, .. } => (adds.list(), drops.list()),
+            _ => (Vec::new(), Vec::new()),
+        };
         Some(Row {
+            adds,
+            drops,
             id: decision.id.clone(),
             path: item.path().to_owned(),
             did,
@@ -330,6 +371,44 @@ fn rows(wanted: &Wanted, decisions: &[Decision]) -> Vec<Row> {
         })
     };
     decisions.iter().filter_map(row).collect()
+}
+
+/// What went wrong, for the record.
+fn complaint(rows: &[Row], after: &[after::Outcome]) -> Result<(), String> {
+    let rows = rows
+        .iter()
+        .filter(|row| row.did.is_bad())
+        .map(|row| format!("{}: {}", row.id, row.reason));
+    let steps = after
+        .iter()
+        .filter(|step| step.result == StepResult::Failed)
+        .map(|step| format!("{}: {}", step.step, step.detail));
+    let all: Vec<String> = rows.chain(steps).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    Err(all.join("; "))
+}
+
+/// An item's health as the agent needs it.
+fn recorded(health: &Health, wanted: &Wanted) -> record::Item {
+    let item = wanted.items.iter().find(|item| item.id == health.id);
+    let renewed = item.is_some_and(|item| item.authority().is_some());
+    let validity = health.not_before.zip(health.not_after);
+    record::Item {
+        id: health.id.clone(),
+        path: health.path.clone(),
+        not_after: health.not_after,
+        renew_from: validity.filter(|_| renewed).map(|(not_before, not_after)| {
+            let validity = Validity {
+                not_before,
+                not_after,
+            };
+            not_after.saturating_sub(validity.window(wanted.renew_before))
+        }),
+        state: health.state.to_string(),
+        attention: health.attention && !matches!(health.state, State::Due | State::Expired),
+    }
 }
 
 /// Nothing of a plan is carried out while a part of it is refused.
@@ -352,6 +431,20 @@ fn fail(rows: &mut [Row], id: &str, error: &Error) {
         row.did = Did::Failed;
         row.not_after = None;
         row.reason = error.to_string();
+    }
+}
+
+#[expect(
+    clippy::ref_option,
+    reason = "serde hands over a reference to the field"
+)]
+fn rfc3339<S: Serializer>(time: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(date).serialize(serializer)
+}
+
+impl Did {
+    fn is_bad(self) -> bool {
+        matches!(self, Self::Refused | Self::Failed)
     }
 }
 

@@ -38,6 +38,9 @@ use swap::Folders;
 pub const FOLDER: &str = "/var/lib/stayput/certificates";
 /// The journal of a change that is under way.
 pub const JOURNAL: &str = "/var/lib/stayput/certificates/journal.json";
+/// What a command says that only looks, where a journal is there.
+pub const PENDING: &str = "an earlier run was interrupted while it changed certificates; the next run of \
+                           `stayput certs renew` completes that first";
 /// The mode of folders that are made for certificates, as kubeadm's.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -291,6 +294,21 @@ fn quietly(withdrawn: Result<(), file::Error>) {
 fn list(paths: &[PathBuf]) -> String {
     let paths: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
     paths.join(", ")
+}
+
+impl Recovered {
+    /// What a person should know of it.
+    pub fn notice(&self) -> Option<String> {
+        let (ids, what) = match self {
+            Self::Nothing => return None,
+            Self::Finished(ids) => (ids, "finished"),
+            Self::Undone(ids) => (ids, "undone: the old ones are in their places"),
+        };
+        let ids = ids.join(", ");
+        Some(format!(
+            "an earlier run was interrupted while it changed {ids}; that was {what}"
+        ))
+    }
 }
 
 impl std::fmt::Debug for NewFile {

@@ -3,7 +3,6 @@
 //! Pure, and nothing here depends on a node's changing address: the names come from the cluster file,
 //! the addresses are loopback, the first of the Service range, and a master's `stable` one.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::FOLDER;
@@ -12,7 +11,6 @@ use super::key::KeyType;
 use super::profile::{Names, Profile};
 use super::template::Words;
 use crate::config::{Cluster, Node};
-use crate::name::Name;
 
 /// Everything that this node should have, authorities first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +129,7 @@ fn item(row: &Row, cluster: &Cluster, words: &Words) -> Item {
             common_name: words.fill(&row.common_name).concat(),
             organizations: organizations.flat_map(|text| words.fill(text)).collect(),
             usages: row.usages,
-            names: typed(names.flat_map(|name| words.fill(name))),
+            names: Names::of(names.flat_map(|name| words.fill(name))),
         },
         validity: match row.kind {
             RowKind::Authority => certificates.authority_validity,
@@ -177,27 +175,6 @@ fn kind(row: &Row, cluster: &Cluster) -> Kind {
             public: file(".pub"),
         },
     }
-}
-
-/// Addresses in their order and DNS names in lower case, each once.
-fn typed(texts: impl Iterator<Item = String>) -> Names {
-    let mut names = Names::default();
-    for text in texts {
-        match text.parse::<IpAddr>() {
-            Ok(address) => {
-                let address = address.to_canonical();
-                if !names.addresses.contains(&address) {
-                    names.addresses.push(address);
-                }
-            }
-            Err(_) => {
-                // A wildcard is none, and stays as it is but for its case.
-                let name = Name::parse(&text).map_or_else(|_| text.to_lowercase(), String::from);
-                names.dns.insert(name);
-            }
-        }
-    }
-    names
 }
 
 #[cfg(test)]

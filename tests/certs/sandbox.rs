@@ -66,7 +66,11 @@ impl Sandbox {
 
     /// Runs it for machines, with its exit code.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
-        let output = self.command(arguments).args(["-o", "json"]).output().unwrap();
+        let output = self
+            .command(arguments)
+            .args(["-o", "json"])
+            .output()
+            .unwrap();
         let value = serde_json::from_slice(&output.stdout);
         let value = value.unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"));
         (value, output.status.code().unwrap())

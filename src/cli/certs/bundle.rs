@@ -1,8 +1,47 @@
 //! `stayput certs bundle` and `unbundle`: authorities on their way to another master.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::cli::context::{Context, Failure};
-use crate::cli::exit;
-use crate::pki::bundle;
+use crate::cli::{exit, output};
+use crate::pki::bundle::{self, Bundle};
+use crate::pki::moment::Moment;
 use crate::pki::session::Session;
+
+pub(super) fn bundle(context: &Context) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let bundle = Bundle::collect(&root)?;
+    bundle.check(Moment::read(&root, false)?.judged())?;
+    let stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        let text = "the bundle holds private keys and is not shown on a terminal; pipe it: stayput certs bundle | ssh MASTER stayput certs unbundle";
+        return Err(Failure::new(exit::USAGE, text));
+    }
+    warn_of_missing_keys(&bundle);
+    bundle.write(stdout.lock())?;
+    Ok(exit::OK)
+}
+
+pub(super) fn unbundle(context: &Context) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let (cluster, node) = context.load(&root)?;
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let text = "the bundle is read from standard input: ssh MASTER stayput certs bundle | stayput certs unbundle";
+        return Err(Failure::new(exit::USAGE, text));
+    }
+    let bundle = Bundle::read(stdin.lock())?;
+    bundle.check(Moment::read(&root, false)?.judged())?;
+    let session = Session::open(&root, &cluster, &node)?;
+    let done = session.unbundle(&bundle)?;
+    warn_of_missing_keys(&bundle);
+    let text = |taken: &bundle::Taken| taken.to_string();
+    output::print(context.global.output, &done, text)?;
+    Ok(exit::OK)
+}
+
+fn warn_of_missing_keys(bundle: &Bundle) {
+    for name in bundle.keyless() {
+        eprintln!("stayput: {name} goes without its key, which is not on this machine; what it signs has to be issued elsewhere");
+    }
+}

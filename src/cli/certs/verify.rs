@@ -1,0 +1,95 @@
+//! `stayput certs verify`.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::context::{Context, Failure, block_on};
+use crate::cli::{exit, output, show};
+use crate::pki::inventory;
+use crate::pki::live::{self, Row, State};
+use crate::pki::moment::Moment;
+use crate::pki::proof::{Proof, prove};
+use crate::pki::session::on_master;
+
+/// A server on this machine answers at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Also ask the running kube-apiserver, etcd and kubelet which certificate they serve
+    #[arg(long)]
+    live: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Verdict {
+    holds: bool,
+    certificates: Vec<Proof>,
+    servers: Vec<Row>,
+}
+
+pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let (cluster, node) = context.load(&root)?;
+    let wanted = on_master(&cluster, &node)?;
+    let now = Moment::read(&root, false)?.judged();
+    let certificates = prove(&wanted, &inventory::take(&root, &wanted), now);
+    let servers = if args.live {
+        let view = block_on(show::in_force(context, &root))?;
+        let own: &[IpAddr] = node.master().map_or(&[], |master| view.addresses(master));
+        live::look(&root, &live::servers(&cluster, &node, own), PATIENCE)
+    } else {
+        Vec::new()
+    };
+    let verdict = Verdict {
+        holds: certificates.iter().all(|proof| proof.holds) && servers.iter().all(|row| row.agrees),
+        certificates,
+        servers,
+    };
+    output::print(context.global.output, &verdict, text)?;
+    Ok(if verdict.holds {
+        exit::OK
+    } else {
+        exit::DISAGREES
+    })
+}
+
+fn text(verdict: &Verdict) -> String {
+    let verdict_of = |holds| if holds { "ok" } else { "WRONG" }.to_owned();
+    let rows = verdict.certificates.iter().map(|proof| {
+        [
+            proof.id.clone(),
+            proof.path.display().to_string(),
+            verdict_of(proof.holds),
+        ]
+    });
+    let mut text = output::table(["NAME", "FILE", ""], rows);
+    for proof in &verdict.certificates {
+        for problem in &proof.problems {
+            let _ = writeln!(text, "{}: {problem}", proof.id);
+        }
+    }
+    if !verdict.servers.is_empty() {
+        let dash = |serial: &Option<String>| serial.clone().unwrap_or_else(|| "-".to_owned());
+        let rows = verdict.servers.iter().map(|row| {
+            [
+                row.server.clone(),
+                row.address.to_string(),
+                dash(&row.serial_served),
+                dash(&row.serial_on_disk),
+                verdict_of(row.agrees),
+            ]
+        });
+        let header = ["SERVER", "ADDRESS", "SERVES", "ON DISK", ""];
+        let _ = write!(text, "\n{}", output::table(header, rows));
+        for row in verdict.servers.iter().filter(|row| row.state != State::Agrees) {
+            let _ = writeln!(text, "{}: {}", row.server, row.detail);
+        }
+    }
+    text
+}
