@@ -23,6 +23,7 @@
 mod attributes;
 mod in_place;
 mod lock;
+mod moving;
 mod target;
 
 use std::io;
@@ -35,6 +36,7 @@ use crate::root::Root;
 use target::{Swap, Target};
 
 pub use in_place::InPlace;
+pub use moving::{Moved, move_file, remove_empty_folder};
 
 /// How often a file is read again because somebody else keeps changing it.
 const ATTEMPTS: usize = 5;

@@ -13,11 +13,14 @@
 //!   each with its reason.
 //! - [`issue`] makes keys and certificates in memory, [`verify`] checks them with webpki, and only then
 //!   [`store`] lets them take the old ones' places: a key and its certificate change as one.
-//! - `after` restarts what does not read its files again; `live` asks the running servers.
+//! - [`after`] restarts what does not read its files again; `live` asks the running servers.
+//! - [`record`] is what a run leaves for the agent, which cannot look itself; [`outlook`] is what it makes
+//!   of that. [`spread`] keeps masters from renewing at the same time.
 //!
 //! Keys are never logged, never kept in copies, and wiped from memory where the libraries allow it.
 //! A key that was loaded is never written again.
 
+pub mod after;
 pub mod authority;
 pub mod catalogue;
 pub mod certificate;
@@ -25,8 +28,11 @@ pub mod inventory;
 pub mod issue;
 pub mod key;
 pub mod kubeconfig;
+pub mod outlook;
 pub mod plan;
 pub mod profile;
+pub mod record;
+pub mod spread;
 pub mod store;
 pub mod verify;
 pub mod wanted;
