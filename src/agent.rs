@@ -3,6 +3,7 @@
 //! Everything that can change the book arrives here, one thing after the other. File work happens on
 //! the writing thread and DNS on a thread of its own, so this task is free while they work.
 
+mod certificates;
 mod defence;
 mod files;
 mod hearing;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use certificates::{Certificates, LOOK};
 use defence::{Defence, defended};
 use files::{UNWATCHED, follow, load, watch_files};
 use sd_notify::NotifyState;
@@ -31,6 +33,7 @@ use crate::lock;
 use crate::name::Name;
 use crate::own;
 use crate::picture;
+use crate::process;
 use crate::report::{DoneBy, Report, SurfaceResult};
 use crate::request;
 use crate::root::Root;
@@ -39,6 +42,8 @@ use crate::source::netlink;
 use crate::source::upstream::Upstream;
 use crate::source::watch::Watch;
 use crate::writer::Writer;
+
+pub use certificates::Renewal;
 
 /// How often surfaces are verified without a reason, and HAProxy's servers looked at.
 const VERIFY: Duration = Duration::from_secs(10);
@@ -62,6 +67,8 @@ pub struct Settings {
     pub node_config: PathBuf,
     /// What the command line says of this node.
     pub flags: NodeSettings,
+    /// The command by which the agent renews certificates; `None` where a timer does.
+    pub renewal: Option<Renewal>,
 }
 
 /// Why the agent does not run.
@@ -84,6 +91,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// Renewals cannot be started.
+    #[error("cannot start renewals: {0}")]
+    Renewal(#[from] process::Error),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -100,7 +110,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         .map_err(os("start the responder's thread"))?;
     let server = Server::bind(&settings.root).map_err(os("bind the control socket"))?;
     let (sender, orders) = mpsc::channel(WAITING_ORDERS);
-    let mut agent = Agent::new(settings, engine, orders).await;
+    let mut agent = Agent::new(settings, engine, orders).await?;
     let (stop, stopped) = oneshot::channel::<Infallible>();
     let serving = tokio::spawn(server.serve(sender, agent.status.clone(), stopped));
     let (halt, halted) = watch::channel(false);
@@ -116,6 +126,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     drop(stop);
     // Orders still waiting are told that the agent is stopping.
     drop(agent.orders);
+    agent.certificates.close().await;
     agent.engine.close().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     info!("stopped");
@@ -146,12 +157,17 @@ struct Agent {
     problems: Vec<String>,
     /// The hosts file is being repaired because somebody may have changed it.
     defence: Option<Defence>,
+    certificates: Certificates,
     since: u64,
     status: Arc<ArcSwap<crate::status::Status>>,
 }
 
 impl Agent {
-    async fn new(settings: Settings, engine: Engine, orders: mpsc::Receiver<Order>) -> Self {
+    async fn new(
+        settings: Settings,
+        engine: Engine,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Self, process::Error> {
         let since = crate::clock::unix_now();
         let view = engine.view();
         let files = watch_files(&settings, &engine).await;
@@ -161,20 +177,24 @@ impl Agent {
             agent: Some((&engine, since)),
             problems: &[],
             upstream_errors: &BTreeMap::new(),
+            certificates: None,
         });
-        Self {
+        let name = view.node.master().unwrap_or(&view.node.kubernetes_name);
+        let certificates = Certificates::new(settings.renewal.as_ref(), name.as_str())?;
+        Ok(Self {
             links: own::counts(&engine, &view.node).then(netlink::Watch::start),
             upstream: follow(&engine),
             upstream_errors: BTreeMap::new(),
             files,
             problems: Vec::new(),
             defence: None,
+            certificates,
             since,
             status: Arc::new(ArcSwap::from_pointee(status)),
             settings,
             engine,
             orders,
-        }
+        })
     }
 
     /// The first round over all surfaces; then the service counts as ready.
@@ -217,6 +237,7 @@ impl Agent {
         let mut verify_files = every(VERIFY);
         let mut verify_rest = every(VERIFY);
         let mut observe = every(OBSERVE);
+        let mut certificates = every(LOOK);
         let mut watchdog = Watchdog::new();
         loop {
             watchdog.feed();
@@ -242,6 +263,8 @@ impl Agent {
                 _ = verify_files.tick() => self.verify_files().await,
                 _ = verify_rest.tick() => self.verify_rest().await,
                 _ = observe.tick() => self.engine.look(),
+                _ = certificates.tick() => self.look_at_certificates().await,
+                () = self.certificates.turn() => self.look_at_certificates().await,
                 _ = watchdog.interval.tick() => {}
                 _ = hup.recv() => {
                     info!("SIGHUP: reading the cluster file again");
@@ -293,6 +316,7 @@ impl Agent {
             agent: Some((&self.engine, self.since)),
             problems: &self.all_problems(),
             upstream_errors: &self.upstream_errors,
+            certificates: self.certificates.status(),
         });
         self.status.store(Arc::new(status));
     }

@@ -13,7 +13,8 @@ use crate::name::Name;
 use crate::provision::{How, Provision};
 use crate::report::Surface;
 use crate::status::{
-    AgentStatus, MasterStatus, NodeStatus, ProvisionedStatus, ServerStatus, Status, SurfaceStatus,
+    AgentStatus, CertificatesStatus, MasterStatus, NodeStatus, ProvisionedStatus, ServerStatus,
+    Status, SurfaceStatus,
 };
 use crate::surface::haproxy::{self, ObservedServer};
 use crate::view::View;
@@ -31,6 +32,8 @@ pub struct Input<'a> {
     pub problems: &'a [String],
     /// Why followed names were not resolved last time.
     pub upstream_errors: &'a BTreeMap<Name, String>,
+    /// What is due for renewal.
+    pub certificates: Option<CertificatesStatus>,
 }
 
 /// Everything that an operator may want to know.
@@ -58,6 +61,7 @@ pub fn of(input: &Input<'_>) -> Status {
             .map_or_else(Vec::new, |(engine, _)| servers(engine)),
         conflicts: conflicts(view),
         configuration_problems: input.problems.to_vec(),
+        certificates: input.certificates.clone(),
         degraded: false,
     };
     status.degraded = !status.troubles().is_empty();

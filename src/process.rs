@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
+use tokio::time::sleep;
 
 /// Where programs that are started in turn are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -117,13 +119,37 @@ impl Program {
 
     /// Runs the program to its end. Where the caller stops waiting, the program is killed.
     pub async fn run(&self) -> Result<Finished, Error> {
+        self.run_until(std::future::pending(), self.limit).await
+    }
+
+    /// The same for a program that must not be cut off: when `stop` comes, the program and all that it
+    /// started are asked to end (SIGTERM), and killed if they have not after `grace`.
+    pub async fn run_until(
+        &self,
+        stop: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<Finished, Error> {
         let mut group = self.start()?;
-        let Ok(ended) = tokio::time::timeout(self.limit, group.finish()).await else {
-            group.kill().await;
-            return Err(Error::TimedOut {
-                program: self.path.clone(),
-                limit: self.limit,
-            });
+        let stop = stop.shared();
+        let over = async {
+            tokio::select! {
+                () = sleep(self.limit) => self.limit,
+                () = async { stop.clone().await; sleep(grace).await } => grace,
+            }
+        };
+        let ended = tokio::select! {
+            ended = group.finish(stop.clone()) => Ok(ended),
+            limit = over => Err(limit),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(limit) => {
+                group.kill().await;
+                return Err(Error::TimedOut {
+                    program: self.path.clone(),
+                    limit,
+                });
+            }
         };
         let (status, output) = ended.map_err(|source| Error::Wait {
             program: self.path.clone(),
@@ -163,51 +189,58 @@ impl Program {
 struct Group(Child);
 
 impl Group {
-    /// Waits for the program and what it says.
-    async fn finish(&mut self) -> std::io::Result<(ExitStatus, String)> {
+    /// Waits for the program and what it says; asks it to end when `stop` comes.
+    async fn finish(
+        &mut self,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<(ExitStatus, String)> {
         let (stdout, stderr) = (self.0.stdout.take(), self.0.stderr.take());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let status = {
             let both = async {
                 tokio::join!(keep_end(stdout, &mut out), keep_end(stderr, &mut err));
             };
-            let mut both = std::pin::pin!(both);
-            let ended = tokio::select! {
-                status = self.0.wait() => Some(status?),
-                () = &mut both => None,
-            };
-            match ended {
-                None => self.0.wait().await?,
-                Some(status) => {
-                    // What the program itself wrote is in the pipe already.
-                    let _ = tokio::time::timeout(OUTPUT_GRACE, both).await;
-                    status
+            let (mut both, mut stop) = (std::pin::pin!(both), std::pin::pin!(stop));
+            let (mut closed, mut asked) = (false, false);
+            let status = loop {
+                tokio::select! {
+                    status = self.0.wait() => break status?,
+                    () = &mut both, if !closed => closed = true,
+                    () = &mut stop, if !asked => {
+                        asked = true;
+                        self.signal(Signal::TERM);
+                    }
                 }
+            };
+            if !closed {
+                // What the program itself wrote is in the pipe already.
+                let _ = tokio::time::timeout(OUTPUT_GRACE, both).await;
             }
+            status
         };
         Ok((status, text(&out, &err)))
     }
 
     /// Ends the program and all that it started.
     async fn kill(&mut self) {
-        self.signal();
+        self.signal(Signal::KILL);
         // It was killed: this only takes its exit status from the kernel.
         let _ = self.0.wait().await;
     }
 
-    fn signal(&self) {
+    fn signal(&self, signal: Signal) {
         // An id exists as long as the program has not been waited for, so it is not another's.
         let id = self.0.id().and_then(|id| i32::try_from(id).ok());
         if let Some(group) = id.and_then(Pid::from_raw) {
             // ESRCH: it has just ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(group, signal);
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal();
+        self.signal(Signal::KILL);
     }
 }
 
@@ -331,6 +364,35 @@ mod tests {
             assert!(std::time::Instant::now() < deadline, "the grandchild lives");
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn asked_to_end_a_program_may_tidy_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let ready = dir.path().join("ready");
+        let program = |trap: &str| {
+            let ready = ready.display();
+            let script = format!("trap '{trap}' TERM; touch {ready}; while :; do sleep 0.01; done");
+            shell(&script, LONG)
+        };
+        let stop = || async {
+            while !ready.exists() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let tidy = program("echo tidy; exit 3").run_until(stop(), LONG).await;
+        let text = tidy.unwrap_err().to_string();
+        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.contains("tidy"), "{text}");
+
+        std::fs::remove_file(&ready).unwrap();
+        let grace = Duration::from_millis(50);
+        let deaf = program("").run_until(stop(), grace).await;
+        let error = deaf.unwrap_err();
+        assert!(
+            matches!(error, Error::TimedOut { limit, .. } if limit == grace),
+            "{error}"
+        );
     }
 
     #[tokio::test]

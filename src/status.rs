@@ -3,6 +3,7 @@
 //! The JSON form is stable: fields are added, never renamed or removed. Times are RFC 3339.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub struct Status {
     /// What is wrong with the cluster file or the node file that lies there now, one line each; the
     /// last good one is in force.
     pub configuration_problems: Vec<String>,
+    /// What is due for renewal; absent where certificates are none of this node's business.
+    #[serde(default)]
+    pub certificates: Option<CertificatesStatus>,
     /// Whether anything wants an operator's attention: [`Self::troubles`] says what.
     #[serde(default)]
     pub degraded: bool,
@@ -161,9 +165,117 @@ pub struct ServerStatus {
     pub sessions: u64,
 }
 
+/// How loudly something asks for a person.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loudness {
+    /// All is well.
+    #[default]
+    Info,
+    /// Somebody should look at it some time soon.
+    Warning,
+    /// Somebody must act now.
+    Critical,
+}
+
+impl Loudness {
+    /// The word that tables and JSON show.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// This node's certificates, as the last run that could look has seen them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatesStatus {
+    /// The loudest of all that follows.
+    pub loudness: Loudness,
+    /// When the last run ended.
+    pub last_run: Option<String>,
+    /// When the last good one ended.
+    pub last_success: Option<String>,
+    /// Why runs fail, if the last one did.
+    pub failure: Option<RenewalFailure>,
+    /// What becomes due next.
+    pub next: Option<NextRenewal>,
+    /// What is due, has expired, or is not as it should be; the most urgent first.
+    pub due: Vec<DueCertificate>,
+    /// What a person should read, one line each.
+    pub remarks: Vec<String>,
+    /// The agent's own runs; absent where it starts none.
+    pub runs: Option<AgentRuns>,
+}
+
+/// Runs that have failed since the last good one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalFailure {
+    /// When the first of them ended.
+    pub since: String,
+    /// When the last did.
+    pub last: String,
+    /// How many.
+    pub count: u32,
+    /// What the last one said.
+    pub message: String,
+}
+
+/// A renewal that is to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextRenewal {
+    /// What commands call it.
+    pub id: String,
+    /// From when on it is due.
+    pub at: String,
+}
+
+/// A certificate that asks for attention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DueCertificate {
+    /// What commands call it.
+    pub id: String,
+    /// The file that people know it by.
+    pub path: PathBuf,
+    /// In the words of `stayput certs status`.
+    pub state: String,
+    /// How urgent it is.
+    pub loudness: Loudness,
+    /// When it ends; absent where that is not known.
+    pub not_after: Option<String>,
+    /// How long that is from now; negative once it is over.
+    pub seconds_left: Option<i64>,
+}
+
+/// Renewals that the agent starts (`stayput run --renew`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRuns {
+    /// When the next one starts; absent while one runs.
+    pub next: Option<String>,
+    /// How often in a row they have failed.
+    pub failures: u32,
+    /// What the last one said, if it failed.
+    pub last_error: Option<String>,
+}
+
 impl Status {
+    /// Whether a person should look at the certificates.
+    pub fn certificates_ask(&self) -> bool {
+        let loudness = self.certificates.as_ref().map(|it| it.loudness);
+        loudness.is_some_and(|it| it >= Loudness::Warning)
+    }
+
     /// What wants an operator's attention, in a few words each: surfaces that do not show the book,
-    /// conflicts, a bad cluster file. A surface that is absent, or unknown without an agent, does not.
+    /// conflicts, a bad cluster file, certificates. A surface that is absent, or unknown without an agent, does not.
     pub fn troubles(&self) -> Vec<String> {
         let surface = |s: &SurfaceStatus| {
             let bad = matches!(s.condition, Condition::Failed | Condition::Contested);
@@ -179,6 +291,11 @@ impl Status {
                 1 => troubles.push(format!("1 {what}")),
                 many => troubles.push(format!("{many} {what}s")),
             }
+        }
+        if let Some(certificates) = &self.certificates
+            && self.certificates_ask()
+        {
+            troubles.push(format!("certificates {}", certificates.loudness.as_str()));
         }
         troubles
     }

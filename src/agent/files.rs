@@ -11,6 +11,7 @@ use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{self, Cluster, Node};
 use crate::engine::{ALL, Engine, Pending};
 use crate::own;
+use crate::pki::record;
 use crate::source::netlink;
 use crate::source::upstream::{Resolver, Upstream};
 use crate::source::watch::Watch;
@@ -111,6 +112,7 @@ pub(super) fn load(settings: &Settings) -> Result<(Cluster, Node), config::Error
         config,
         node_config,
         flags,
+        ..
     } = settings;
     config::load(root, config, node_config, flags)
 }
@@ -123,6 +125,7 @@ fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
         cluster.hosts.path.clone(),
         PathBuf::from(authority::PATH),
         PathBuf::from(APISERVER_MANIFEST),
+        PathBuf::from(record::PATH),
     ]
 }
 

@@ -10,6 +10,7 @@ use super::files::watch_files;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::own;
+use crate::pki::record;
 use crate::report::Surface;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
@@ -75,6 +76,8 @@ impl Agent {
             drop(self.engine.repair(&[Surface::Haproxy]).await);
         } else if path == Path::new(APISERVER_MANIFEST) {
             self.engine.look();
+        } else if path == Path::new(record::PATH) {
+            self.look_at_certificates().await;
         } else {
             self.defend_hosts().await;
         }

@@ -130,7 +130,7 @@ enum Command {
     ///
     /// Keeps hosts file, DNS responder and HAProxy true to the masters' addresses until SIGTERM.
     /// SIGHUP reads the cluster file again. Tells systemd when it is ready and feeds its watchdog.
-    Run,
+    Run(run::RunArgs),
     /// Tell that a master has moved, or look at this node's own address
     ///
     /// Returns when every surface has the change, and prints what each did and how long it took.
@@ -169,7 +169,7 @@ impl Cli {
 
     /// Whether the agent was asked for, which logs more by itself.
     fn is_agent(&self) -> bool {
-        matches!(self.command, Command::Run)
+        matches!(self.command, Command::Run(_))
     }
 }
 
@@ -178,7 +178,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
     output::start_log(cli.global.verbose, cli.global.color, cli.is_agent());
     let context = Context::new(cli.global);
     match cli.command {
-        Command::Run => run::run(&context),
+        Command::Run(args) => run::run(&context, &args),
         Command::Event(args) => event::event(&context, args),
         Command::Apply => apply::apply(&context),
         Command::Status(args) => status::status(&context, args),

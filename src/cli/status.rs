@@ -11,8 +11,9 @@ use super::{exit, output, show};
 use crate::clock;
 use crate::control::client;
 use crate::picture;
+use crate::pki::outlook;
 use crate::root::Root;
-use crate::status::Status;
+use crate::status::{CertificatesStatus, DueCertificate, Status};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -38,7 +39,11 @@ pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure>
                 output::print(context.global.output, &status, text)?;
             }
             if !args.watch {
-                return Ok(exit::OK);
+                return Ok(if status.certificates_ask() {
+                    exit::DISAGREES
+                } else {
+                    exit::OK
+                });
             }
             shown = Some(status);
             tokio::time::sleep(PERIOD).await;
@@ -57,14 +62,23 @@ async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
                 agent: None,
                 problems: &[],
                 upstream_errors: &BTreeMap::new(),
+                certificates: outlook::look(root, view.node.master().is_some(), now())
+                    .map(|known| outlook::outlook(&known, now())),
             }))
         }
         other => Ok(other?),
     }
 }
 
+fn now() -> i64 {
+    i64::try_from(clock::unix_now()).unwrap_or(i64::MAX)
+}
+
 fn ageless(status: &Status) -> Status {
     let mut status = status.clone();
+    for due in status.certificates.iter_mut().flat_map(|it| &mut it.due) {
+        due.seconds_left = None;
+    }
     for master in &mut status.masters {
         master.age_seconds = None;
     }
@@ -118,7 +132,47 @@ fn text(status: &Status) -> String {
             }),
         );
     }
+    if let Some(certificates) = &status.certificates {
+        text += &self::certificates(certificates);
+    }
     text + &remarks(status)
+}
+
+/// What is due, or in one line that nothing is.
+fn certificates(status: &CertificatesStatus) -> String {
+    let mut facts = vec![status.loudness.as_str().to_owned()];
+    facts.extend(status.last_run.as_ref().map(|at| format!("last run {at}")));
+    let next = status.next.as_ref();
+    facts.extend(next.map(|next| format!("next due {} from {}", next.id, next.at)));
+    if let Some(runs) = &status.runs {
+        let next = runs.next.as_ref();
+        facts.push(next.map_or("a run is in progress".to_owned(), |at| {
+            format!("next run {at}")
+        }));
+    }
+    let mut text = format!("\ncertificates: {}\n", facts.join(", "));
+    if !status.due.is_empty() {
+        let left = |due: &DueCertificate| match due.seconds_left {
+            None => "-".to_owned(),
+            Some(seconds) => match u64::try_from(seconds) {
+                Ok(left) => clock::age(left),
+                Err(_) => format!("{} ago", clock::age(seconds.unsigned_abs())),
+            },
+        };
+        text += &output::table(
+            ["CERTIFICATE", "STATE", "URGENCY", "EXPIRES IN", "FILE"],
+            status.due.iter().map(|due| {
+                [
+                    due.id.clone(),
+                    due.state.clone(),
+                    due.loudness.as_str().to_owned(),
+                    left(due),
+                    due.path.display().to_string(),
+                ]
+            }),
+        );
+    }
+    text
 }
 
 fn heading(status: &Status) -> String {
@@ -160,6 +214,15 @@ fn remarks(status: &Status) -> String {
         if let Some(error) = &master.upstream_error {
             lines.push(format!("{}: {error}", master.name));
         }
+    }
+    if let Some(certificates) = &status.certificates {
+        let remarks = certificates.remarks.iter();
+        lines.extend(remarks.map(|remark| format!("certificates: {remark}")));
+        let error = certificates
+            .runs
+            .as_ref()
+            .and_then(|runs| runs.last_error.as_ref());
+        lines.extend(error.map(|error| format!("certificates: the agent's last run: {error}")));
     }
     for surface in &status.surfaces {
         let name = surface.surface.as_str();

@@ -26,6 +26,7 @@ mod attributes;
 mod folders;
 mod in_place;
 mod lock;
+mod moving;
 mod staging;
 mod target;
 
@@ -41,6 +42,7 @@ use target::{Swap, Target};
 
 pub use folders::{make_folder, missing_folders, remove_empty_folder};
 pub use in_place::InPlace;
+pub use moving::{Moved, move_file};
 pub use staging::{HIDDEN, Identity, Old, Spot, Staged, Staging, replaceable};
 
 /// How often a file is read again because somebody else keeps changing it.

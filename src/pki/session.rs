@@ -20,7 +20,7 @@ use super::plan::{Action, Decision, Order, plan};
 use super::prepare::{self, Prepared, prepare};
 use super::profile::Names;
 use super::record;
-use super::store::{self, Recovered, Store};
+use super::store::{self, Store};
 use super::wanted::{Item, Wanted, wanted};
 use super::window::date;
 use crate::config::{Cluster, Node, Problems};

@@ -23,6 +23,7 @@ fn status_as_json_has_the_documented_keys() {
     let status = sandbox.status();
     let top = [
         "agent",
+        "certificates",
         "configurationProblems",
         "conflicts",
         "degraded",

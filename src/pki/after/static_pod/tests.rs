@@ -1,0 +1,313 @@
+//! Against a pretend kubelet: it starts a process for a manifest and ends it when the manifest goes.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use super::*;
+
+/// A sandbox with one manifest, whose command no other test's process has.
+struct Node {
+    dir: tempfile::TempDir,
+    root: Root,
+    command: String,
+}
+
+impl Node {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/kubernetes/manifests")).unwrap();
+        let name = dir.path().file_name().unwrap().to_str().unwrap();
+        let command = format!("scheduler{}", name.trim_start_matches('.'));
+        let root = Root::open(dir.path()).unwrap();
+        let node = Self { dir, root, command };
+        std::fs::write(node.path(MANIFESTS), node.manifest("first")).unwrap();
+        node
+    }
+
+    /// `kube-scheduler.yaml` in a folder.
+    fn path(&self, folder: &str) -> PathBuf {
+        let folder = self.dir.path().join(folder.trim_start_matches('/'));
+        folder.join("kube-scheduler.yaml")
+    }
+
+    fn manifest(&self, name: &str) -> String {
+        format!(
+            "metadata: {{name: {name}}}\nspec:\n  containers:\n  - name: c\n    command:\n    - {}\n    - --leader-elect=true\n    resources: {{}}\n",
+            self.command
+        )
+    }
+
+    fn text(&self, folder: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(folder)).ok()
+    }
+
+    async fn restart(&self, limits: &Limits) -> Result<Restarted, Error> {
+        self.restart_until(limits, std::future::pending()).await
+    }
+
+    async fn restart_until(
+        &self,
+        limits: &Limits,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Restarted, Error> {
+        let processes = Processes::new(Path::new("/proc"));
+        restart(&self.root, &processes, "kube-scheduler", limits, stop).await
+    }
+
+    fn is_clean(&self) -> bool {
+        !self.dir.path().join(&FOLDER[1..]).exists()
+    }
+}
+
+const PATIENT: Limits = Limits {
+    gone: Duration::from_mins(1),
+    back: Duration::from_mins(1),
+    look: Duration::from_millis(5),
+};
+const HASTY: Limits = Limits {
+    gone: Duration::from_millis(50),
+    back: Duration::from_millis(50),
+    look: Duration::from_millis(5),
+};
+
+/// What the pretend kubelet does when the manifest goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Habit {
+    Works,
+    NeverEnds,
+    NeverStarts,
+    SomebodyWrites,
+}
+
+struct Kubelet {
+    done: Arc<AtomicBool>,
+    started: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Kubelet {
+    fn start(node: &Node, habit: Habit) -> Self {
+        let (done, started) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU32::new(0)),
+        );
+        let (path, command) = (node.path(MANIFESTS), node.command.clone());
+        let other = node.manifest("theirs");
+        let (end, count) = (done.clone(), started.clone());
+        let start = move |count: &AtomicU32| {
+            let mut sleeping = Command::new("/bin/sh");
+            sleeping.arg0(format!("/usr/local/bin/{command}"));
+            let child = sleeping.args(["-c", "while :; do sleep 1; done"]).spawn();
+            count.fetch_add(1, Ordering::SeqCst);
+            child.unwrap()
+        };
+        let mut running = Some(start(&count));
+        let thread = std::thread::spawn(move || {
+            while !end.load(Ordering::SeqCst) {
+                match (path.exists(), &mut running) {
+                    (false, Some(child)) if habit != Habit::NeverEnds => {
+                        kill(child);
+                        running = None;
+                        if habit == Habit::SomebodyWrites {
+                            std::fs::write(&path, &other).unwrap();
+                        }
+                    }
+                    (true, None) if habit != Habit::NeverStarts => running = Some(start(&count)),
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if let Some(child) = &mut running {
+                kill(child);
+            }
+        });
+        Self {
+            done,
+            started,
+            thread: Some(thread),
+        }
+    }
+
+    fn started(&self) -> u32 {
+        self.started.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+fn kill(child: &mut Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_is_restarted_and_its_manifest_stays_as_it_was() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::new();
+    let inode = node.path(MANIFESTS).metadata().unwrap().ino();
+    let kubelet = Kubelet::start(&node, Habit::Works);
+    for starts in 2..4 {
+        let restarted = node.restart(&PATIENT).await.unwrap();
+        assert!(matches!(restarted, Restarted::Done { .. }), "{restarted:?}");
+        assert_eq!(kubelet.started(), starts);
+    }
+    assert_eq!(node.path(MANIFESTS).metadata().unwrap().ino(), inode);
+    assert!(node.is_clean());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_restarted() {
+    let node = Node::new();
+    assert_eq!(node.restart(&HASTY).await.unwrap(), Restarted::NotRunning);
+    assert_eq!(node.text(MANIFESTS), Some(node.manifest("first")));
+    std::fs::remove_file(node.path(MANIFESTS)).unwrap();
+    assert_eq!(node.restart(&HASTY).await.unwrap(), Restarted::NoManifest);
+    std::fs::remove_dir(node.path(MANIFESTS).parent().unwrap()).unwrap();
+    assert_eq!(node.restart(&HASTY).await.unwrap(), Restarted::NoManifest);
+    assert!(node.is_clean());
+}
+
+#[tokio::test]
+async fn the_manifest_is_back_whatever_the_kubelet_does() {
+    for (habit, told) in [
+        (Habit::NeverEnds, "did not end"),
+        (Habit::NeverStarts, "does not run again"),
+    ] {
+        let node = Node::new();
+        let _kubelet = Kubelet::start(&node, habit);
+        let limits = if habit == Habit::NeverEnds {
+            HASTY
+        } else {
+            Limits {
+                gone: PATIENT.gone,
+                ..HASTY
+            }
+        };
+        let error = node.restart(&limits).await.unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+        assert_eq!(node.text(MANIFESTS), Some(node.manifest("first")));
+        assert!(node.is_clean());
+    }
+}
+
+#[tokio::test]
+async fn a_signal_puts_the_manifest_back_at_once() {
+    let node = Node::new();
+    let _kubelet = Kubelet::start(&node, Habit::NeverEnds);
+    let is_out = || node.text(MANIFESTS).is_none();
+    let signal = async {
+        while !is_out() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let error = node.restart_until(&PATIENT, signal).await.unwrap_err();
+    assert!(matches!(error, Error::Stopped(_)), "{error}");
+    assert!(!is_out() && node.is_clean());
+}
+
+#[tokio::test]
+async fn a_manifest_that_somebody_wrote_meanwhile_wins() {
+    let node = Node::new();
+    let _kubelet = Kubelet::start(&node, Habit::SomebodyWrites);
+    let error = node.restart(&PATIENT).await.unwrap_err();
+    let Error::Displaced { manifest, kept } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(manifest, &Path::new(MANIFESTS).join("kube-scheduler.yaml"));
+    assert_eq!(node.text(MANIFESTS), Some(node.manifest("theirs")));
+    let kept = node.dir.path().join(kept.strip_prefix("/").unwrap());
+    assert_eq!(
+        std::fs::read_to_string(kept).unwrap(),
+        node.manifest("first")
+    );
+    assert!(error.to_string().contains("displaced-1"), "{error}");
+    // It has been told, and is not taken for a manifest that is left out.
+    assert_eq!(left_out(&node.root).unwrap(), [""; 0]);
+    assert_eq!(recover(&node.root).unwrap(), []);
+    assert_eq!(node.text(MANIFESTS), Some(node.manifest("theirs")));
+}
+
+#[test]
+fn what_a_dead_run_left_out_is_put_back() {
+    let node = Node::new();
+    assert_eq!(recover(&node.root).unwrap(), []);
+    let places = Places::of("kube-scheduler").unwrap();
+    for _ in 0..2 {
+        assert!(places.take_out(&node.root).unwrap());
+        assert_eq!(node.text(MANIFESTS), None);
+        assert_eq!(left_out(&node.root).unwrap(), ["kube-scheduler"]);
+        let back = Recovered::Restored(places.manifest.clone());
+        assert_eq!(recover(&node.root).unwrap(), [back]);
+        assert_eq!(node.text(MANIFESTS), Some(node.manifest("first")));
+        assert_eq!(recover(&node.root).unwrap(), []);
+        assert!(node.is_clean());
+    }
+}
+
+#[test]
+fn every_displaced_manifest_is_kept() {
+    let node = Node::new();
+    let places = Places::of("kube-scheduler").unwrap();
+    for (number, text) in [(1, "a"), (2, "b")] {
+        std::fs::write(node.path(MANIFESTS), text).unwrap();
+        assert!(places.take_out(&node.root).unwrap());
+        std::fs::write(node.path(MANIFESTS), "theirs").unwrap();
+        let recovered = recover(&node.root).unwrap();
+        let [Recovered::Displaced { kept, .. }] = &recovered[..] else {
+            panic!("{recovered:?}");
+        };
+        assert!(
+            kept.to_str()
+                .unwrap()
+                .ends_with(&format!(".displaced-{number}"))
+        );
+        let kept = node.dir.path().join(kept.strip_prefix("/").unwrap());
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), text);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_tells_no_process_is_left_alone() {
+    for (text, told) in [
+        ("spec: {containers: [{image: x}]}", "names no command"),
+        ("spec: {containers: []}", "names no command"),
+        ("spec: {containers: [{command: [1]}]}", "names no command"),
+        ("a: [", "did not find"),
+    ] {
+        let node = Node::new();
+        std::fs::write(node.path(MANIFESTS), text).unwrap();
+        let error = node.restart(&HASTY).await.unwrap_err().to_string();
+        assert!(error.contains(told), "{text}: {error}");
+        assert!(error.contains("afterRenew"), "{error}");
+        assert_eq!(node.text(MANIFESTS).as_deref(), Some(text));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_refused() {
+    let node = Node::new();
+    let processes = Processes::new(Path::new("/proc"));
+    for pod in ["", "..", "../x", "a/b", ".hidden", "a b", "a\n"] {
+        let pending = std::future::pending();
+        let error = restart(&node.root, &processes, pod, &HASTY, pending).await;
+        assert!(matches!(error, Err(Error::Name(_))), "{pod:?}");
+    }
+}
+
+#[test]
+fn reads_what_kubeadm_writes() {
+    let text = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - command:\n    - kube-scheduler\n    - --authentication-kubeconfig=/etc/kubernetes/scheduler.conf\n    image: k8s.gcr.io/kube-scheduler:v1.20.2\n  hostNetwork: true\nstatus: {}\n";
+    let command = command_in(&yaml::parse(text).unwrap()).unwrap();
+    assert_eq!(command[0], "kube-scheduler");
+    assert_eq!(command.len(), 2);
+    let with_args = yaml::parse("spec: {containers: [{command: [a], args: [b, c]}]}").unwrap();
+    assert_eq!(command_in(&with_args).unwrap(), ["a", "b", "c"]);
+}

@@ -1,0 +1,159 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::*;
+use crate::pki::catalogue::User;
+use crate::pki::wanted::Kind;
+
+fn item(id: &str, users: &[(&str, Reload)]) -> Item {
+    let user = |(process, reload): &(&str, Reload)| User {
+        process: (*process).to_owned(),
+        reload: *reload,
+    };
+    Item {
+        id: id.to_owned(),
+        kind: Kind::KeyPair {
+            key: PathBuf::new(),
+            public: PathBuf::new(),
+        },
+        profile: crate::pki::profile::Profile::default(),
+        validity: 0,
+        new_cluster_only: false,
+        users: users.iter().map(user).collect(),
+    }
+}
+
+fn renewed() -> Vec<Item> {
+    vec![
+        item("apiserver", &[("kube-apiserver", Reload::Itself)]),
+        item(
+            "controller-manager.conf",
+            &[("kube-controller-manager", Reload::StaticPod)],
+        ),
+        item(
+            "scheduler.conf",
+            &[
+                ("kube-scheduler", Reload::StaticPod),
+                ("kubectl", Reload::NextRun),
+            ],
+        ),
+        item(
+            "other.conf",
+            &[("kube-controller-manager", Reload::StaticPod)],
+        ),
+    ]
+}
+
+fn program(name: &str, certificates: &[&str]) -> AfterRenew {
+    AfterRenew::Program(Hook {
+        command: vec![name.to_owned()],
+        certificates: certificates
+            .iter()
+            .map(ToString::to_string)
+            .collect::<BTreeSet<_>>(),
+        limit: 60,
+    })
+}
+
+/// A sandbox with programs `/NAME` that run these scripts.
+fn sandbox(programs: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, script) in programs {
+        hooks::tests::program(&dir.path().join(name), script);
+    }
+    let root = Root::open(dir.path()).unwrap();
+    (dir, root)
+}
+
+async fn outcomes(
+    root: &Root,
+    steps: &[AfterRenew],
+    stop: &mut Stop,
+) -> Vec<(String, StepResult, String)> {
+    let machine = Machine {
+        root,
+        processes: Processes::new(Path::new("/proc")),
+        limits: Limits::default(),
+    };
+    let outcomes = machine.carry_out(steps, &renewed(), stop).await;
+    outcomes
+        .into_iter()
+        .map(|o| (o.step, o.result, o.detail))
+        .collect()
+}
+
+#[test]
+fn each_pod_that_needs_it_is_restarted_once() {
+    assert_eq!(
+        pods(&renewed()),
+        ["kube-controller-manager", "kube-scheduler"]
+    );
+    assert_eq!(pods(&renewed()[..1]), [""; 0]);
+}
+
+#[tokio::test]
+async fn steps_keep_their_order_and_a_failure_holds_nobody() {
+    let (_dir, root) = sandbox(&[("bad", "echo broken; exit 1"), ("good", "echo \"$@\"")]);
+    let steps = [
+        program("/bad", &[]),
+        AfterRenew::StaticPods,
+        program("/none-of-its-business", &["sa"]),
+        program("/good", &["apiserver", "scheduler.conf"]),
+    ];
+    let outcomes = outcomes(&root, &steps, &mut Stop::listen()).await;
+    let short: Vec<_> = outcomes
+        .iter()
+        .map(|(step, result, _)| (step.as_str(), *result))
+        .collect();
+    assert_eq!(
+        short,
+        [
+            ("/bad", StepResult::Failed),
+            ("kube-controller-manager", StepResult::Nothing),
+            ("kube-scheduler", StepResult::Nothing),
+            ("/good", StepResult::Done),
+        ]
+    );
+    assert!(outcomes[0].2.contains("broken"), "{outcomes:?}");
+    assert!(
+        outcomes[1].2.contains("kube-controller-manager.yaml"),
+        "{outcomes:?}"
+    );
+    assert_eq!(outcomes[3].2, "apiserver scheduler.conf");
+}
+
+#[tokio::test]
+async fn what_is_left_when_it_is_told_to_end_is_told() {
+    let (dir, root) = sandbox(&[
+        ("slow", "kill -USR2 $PPID; sleep 100"),
+        ("next", "touch ran"),
+    ]);
+    let steps = [
+        program("/slow", &[]),
+        program("/next", &[]),
+        AfterRenew::StaticPods,
+    ];
+    // A signal that no other test in this process listens to.
+    let mut stop = Stop {
+        signals: vec![signal(SignalKind::user_defined2()).unwrap()],
+        asked: false,
+    };
+    let outcomes = outcomes(&root, &steps, &mut stop).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|(_, result, _)| *result == StepResult::Failed),
+        "{outcomes:?}"
+    );
+    assert!(outcomes[0].2.contains("killed"), "{outcomes:?}");
+    assert!(outcomes[1].2.contains("left undone"), "{outcomes:?}");
+    assert_eq!(outcomes.len(), 4);
+    assert!(!dir.path().join("ran").exists());
+}
+
+#[test]
+fn much_output_is_cut() {
+    let text = last_characters(&"ü".repeat(10_000));
+    assert_eq!(text.chars().count(), SHOWN + 1);
+    assert_eq!(last_characters("short"), "short");
+}

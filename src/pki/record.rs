@@ -1,0 +1,265 @@
+//! What a run of `certs renew` or `certs init` leaves for others to read.
+//!
+//! The agent cannot read kubeconfigs and keys, and should not; so each run writes down how it went
+//! and what it saw. The file holds no secret and anybody may read it. It is only shown: no decision
+//! about a certificate is taken from it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::file;
+use crate::root::Root;
+use crate::state;
+
+/// Where the record lies.
+pub const PATH: &str = "/var/lib/stayput/certificates.json";
+/// Far above what a thousand extra rows need.
+const LIMIT: u64 = 4 << 20;
+/// The format of the file.
+const FORMAT: u32 = 1;
+/// How much of a failure's message is kept, in bytes.
+const MESSAGE: usize = 2000;
+
+/// The last runs. Times are Unix times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// When the last run ended, whether well or not.
+    pub last_run: i64,
+    /// When the last one ended that did all that was due.
+    pub last_success: Option<i64>,
+    /// Why runs fail, if the last one did.
+    pub failure: Option<Failure>,
+    /// What was there after the last run that could look.
+    pub items: Vec<Item>,
+}
+
+/// Runs that have failed since the last good one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The first of them.
+    pub since: i64,
+    /// The last.
+    pub last: i64,
+    /// How many.
+    pub count: u32,
+    /// What the last one said; no secret.
+    pub message: String,
+}
+
+/// One certificate, kubeconfig, or key pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// What commands call it.
+    pub id: String,
+    /// The file that people know it by.
+    pub path: PathBuf,
+    /// When it ends; `None` where there is no certificate, or it cannot be read.
+    pub not_after: Option<i64>,
+    /// From when on it is due for renewal; `None` for what is never renewed by stayput.
+    pub renew_from: Option<i64>,
+    /// In the words of `stayput certs status`.
+    pub state: String,
+    /// Whether a person should look at it, for another reason than its end.
+    #[serde(default)]
+    pub attention: bool,
+}
+
+/// How one run went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Nothing that is due was left undone, or what was.
+    pub result: Result<(), String>,
+    /// What is there now; `None` where the run did not come so far as to look.
+    pub items: Option<Vec<Item>>,
+}
+
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is there and cannot be read.
+    #[error("cannot read {PATH}: {0}; make it readable")]
+    Unreadable(std::io::Error),
+    /// It makes no sense.
+    #[error("{PATH} is damaged ({0}); the next `stayput certs renew` writes a new one")]
+    Damaged(String),
+    /// It cannot be written.
+    #[error("cannot write down how the run went: {0}")]
+    Write(#[from] file::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// The record after one more run, which ended at `now`.
+pub fn after_run(previous: Option<Record>, run: Run, now: i64) -> Record {
+    let previous = previous.unwrap_or_default();
+    let failure = run.result.err().map(|message| {
+        let (since, count) = previous.failure.map_or((now, 0), |f| (f.since, f.count));
+        Failure {
+            since,
+            last: now,
+            count: count.saturating_add(1),
+            message: shortened(message),
+        }
+    });
+    Record {
+        last_run: now,
+        last_success: if failure.is_none() {
+            Some(now)
+        } else {
+            previous.last_success
+        },
+        failure,
+        items: run.items.unwrap_or(previous.items),
+    }
+}
+
+fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE {
+        message.truncate(message.floor_char_boundary(MESSAGE));
+        message.push('…');
+    }
+    message
+}
+
+/// Reads the record; `None` where no run has left one.
+pub fn read(root: &Root) -> Result<Option<Record>, Error> {
+    let damaged = |error: &dyn std::fmt::Display| Error::Damaged(error.to_string());
+    let bytes = match root.read(Path::new(PATH), LIMIT) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            return Err(damaged(&error));
+        }
+        Err(error) => return Err(Error::Unreadable(error)),
+    };
+    // The format first: another one may have other keys.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+    if format != FORMAT {
+        return Err(damaged(&format_args!("format {format} is not {FORMAT}")));
+    }
+    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+    Ok(Some(stored.record))
+}
+
+/// Writes the record.
+pub fn write(root: &Root, record: &Record) -> Result<(), Error> {
+    let failed = |operation, source| file::Error::Io {
+        operation,
+        path: PATH.into(),
+        source,
+    };
+    let stored = Stored {
+        format: FORMAT,
+        record: record.clone(),
+    };
+    let mut bytes =
+        serde_json::to_vec_pretty(&stored).map_err(|error| failed("render", error.into()))?;
+    bytes.push(b'\n');
+    root.create_folders(Path::new(state::FOLDER), 0o755)
+        .map_err(|error| failed("make the folder of", error))?;
+    file::replace(root, Path::new(PATH), &bytes, 0o644)?;
+    Ok(())
+}
+
+/// Writes down how a run went that ended at `now`. A record that cannot be used is begun anew.
+pub fn note(root: &Root, run: Run, now: i64) -> Result<Record, Error> {
+    let record = after_run(read(root).ok().flatten(), run, now);
+    write(root, &record)?;
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn item(state: &str) -> Item {
+        Item {
+            id: "apiserver".into(),
+            path: "/etc/kubernetes/pki/apiserver.crt".into(),
+            not_after: Some(2_000),
+            renew_from: Some(1_500),
+            state: state.into(),
+            attention: false,
+        }
+    }
+
+    fn good(state: &str) -> Run {
+        Run {
+            result: Ok(()),
+            items: Some(vec![item(state)]),
+        }
+    }
+
+    fn bad(message: &str) -> Run {
+        Run {
+            result: Err(message.into()),
+            items: None,
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_until_a_run_succeeds() {
+        let record = after_run(None, good("ok"), 10);
+        assert_eq!((record.last_run, record.last_success), (10, Some(10)));
+        let record = after_run(Some(record), bad("disk full"), 20);
+        let record = after_run(Some(record), bad("clock"), 30);
+        let failure = record.failure.clone().unwrap();
+        assert_eq!((failure.since, failure.last, failure.count), (20, 30, 2));
+        assert_eq!(failure.message, "clock");
+        assert_eq!((record.last_run, record.last_success), (30, Some(10)));
+        assert_eq!(record.items, [item("ok")], "what was seen last stays known");
+        let record = after_run(Some(record), good("due"), 40);
+        assert_eq!((record.failure, record.last_success), (None, Some(40)));
+        assert_eq!(record.items, [item("due")]);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let record = after_run(None, bad(&"ü".repeat(3_000)), 1);
+        let message = record.failure.unwrap().message;
+        assert!(message.len() < MESSAGE + 4 && message.ends_with("ü…"));
+    }
+
+    #[test]
+    fn comes_back_as_it_was_written_and_anybody_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(read(&root).unwrap(), None);
+        let written = note(&root, good("ok"), 7).unwrap();
+        assert_eq!(read(&root).unwrap(), Some(written));
+        let path = dir.path().join(&PATH[1..]);
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644);
+    }
+
+    #[test]
+    fn a_damaged_record_is_told_and_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        note(&root, good("ok"), 7).unwrap();
+        let path = dir.path().join(&PATH[1..]);
+        let whole = std::fs::read(&path).unwrap();
+        for damaged in [&whole[..whole.len() / 2], b"", b"[]", b"{\"format\":9}"] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = read(&root).unwrap_err();
+            assert!(matches!(error, Error::Damaged(_)), "{error}");
+            assert!(error.to_string().contains(PATH), "{error}");
+        }
+        note(&root, good("ok"), 8).unwrap();
+        assert_eq!(read(&root).unwrap().unwrap().last_run, 8);
+    }
+}
