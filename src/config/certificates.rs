@@ -278,9 +278,11 @@ fn ids(list: &Value<'_>, renewed: &[&str], report: &mut Report) -> Option<BTreeS
         report.add(&list.place, message);
         return None;
     }
-    let parse = |text: &str| match renewed.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err(unknown_id(text, renewed)),
+    let parse = |text: &str| {
+        let known = renewed.contains(&text);
+        known
+            .then(|| text.to_owned())
+            .ok_or_else(|| unknown_id(text, renewed))
     };
     let items = list.list("ids, such as [apiserver]", report)?;
     let ids: Vec<_> = items.iter().map(|i| i.parsed_by(parse, report)).collect();

@@ -1,6 +1,7 @@
 //! The section `certificates`, and its mistakes in their exact words.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::{parse, problems, with};
 use crate::config::cluster::{AfterRenew, Hook};
@@ -137,7 +138,7 @@ fn the_guide_s_examples_are_good() {
         match line.strip_prefix("    ") {
             Some(code) if inside => {
                 let example = examples.last_mut().unwrap();
-                example.push_str(&format!("{code}\n"));
+                writeln!(example, "{code}").unwrap();
             }
             Some(code) => examples.push(format!("{code}\n")),
             None => {}
