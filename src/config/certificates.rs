@@ -184,15 +184,20 @@ fn extra_names(
             complete = false;
             continue;
         };
-        check_addresses(&names, masters, report);
-        let names = names.into_iter().map(|name| name.value).collect();
-        all.insert(id.to_owned(), names);
+        check_addresses(names.iter().flatten(), masters, report);
+        complete &= names.iter().all(Option::is_some);
+        let names = names.into_iter().flatten().map(|name| name.value);
+        all.insert(id.to_owned(), names.collect());
     }
     complete.then_some(all)
 }
 
 /// An address that can change has no place in a certificate.
-fn check_addresses(names: &[Located<String>], masters: &[Master], report: &mut Report) {
+fn check_addresses<'a>(
+    names: impl IntoIterator<Item = &'a Located<String>>,
+    masters: &[Master],
+    report: &mut Report,
+) {
     for Located { value, place } in names {
         let Ok(address) = value.parse::<IpAddr>() else {
             continue;

@@ -261,6 +261,31 @@ fn an_unknown_id_is_told_with_those_that_are_known() {
 }
 
 #[test]
+fn one_mistake_in_the_section_hides_no_other() {
+    let text = "certificates:
+  renewBefore: 30
+  extraNames:
+    apiserver: [10.0.0.1, '{adress}']
+    apisrver: [x.example.com]
+  extra:
+    - {id: x, path: pki/sa, kind: leaf, authority: cb, commonName: x, usages: [server]}
+  afterRenew: [staticPods, {command: [tell], timeout: 5}]
+";
+    let found = problems(&with(text));
+    let places: Vec<&str> = found
+        .iter()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "6:16", "8:17", "8:27", "9:5", "11:21", "11:52", "12:39", "12:55"
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn lifetimes_are_compared_where_the_operator_wrote_one() {
     for (inner, want) in [
         (
