@@ -1,10 +1,12 @@
 //! The command line: one file per command family. Only `main` turns a result into an exit code.
 
 mod apply;
+mod certs;
 mod check;
 mod context;
 mod demo;
 mod event;
+mod kubeconfig;
 mod output;
 mod run;
 mod show;
@@ -28,7 +30,9 @@ pub mod exit {
     pub const OK: u8 = 0;
     /// Something disagrees, or a surface could not follow.
     pub const DISAGREES: u8 = 1;
-    /// A bad event: unknown name, bad address, another domain. Nothing has changed.
+    /// Bad usage, as clap tells it.
+    pub const USAGE: u8 = 2;
+    /// Bad input: unknown name, bad address, another domain. Nothing has changed.
     pub const BAD_DATA: u8 = 65;
     /// Something that is needed is not there or does not answer.
     pub const UNAVAILABLE: u8 = 69;
@@ -57,7 +61,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 something disagrees or a surface could not follow; 2 bad usage;
-65 a bad event (nothing has changed); 69 what is needed is not there, does not answer or failed;
+65 bad input (nothing has changed); 69 what is needed is not there, does not answer or failed;
 70 the agent does not understand this program (another version?); 71 the operating system refused,
 or the saved book cannot be read; 75 another stayput is at work, try again; 78 a bad cluster or node
 file.";
@@ -152,6 +156,11 @@ enum Command {
     Haproxy(show::HaproxyCommand),
     /// Tell that this master is complete: its HAProxy points to itself only
     Provisioned(event::ProvisionedArgs),
+    /// Certificates on names: issue, renew, look, verify
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+    /// Make a kubeconfig for a machine outside of the cluster, from admin.conf
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Show all of it in a scratch folder, without root
     Demo(demo::DemoArgs),
     /// Print a completion script
@@ -187,6 +196,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Hosts(command) => show::hosts(&context, command),
         Command::Haproxy(command) => show::haproxy(&context, command),
         Command::Provisioned(args) => event::provisioned(&context, args),
+        Command::Certs(command) => certs::certs(&context, command),
+        Command::Kubeconfig(args) => kubeconfig::kubeconfig(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

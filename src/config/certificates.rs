@@ -184,15 +184,20 @@ fn extra_names(
             complete = false;
             continue;
         };
-        check_addresses(&names, masters, report);
-        let names = names.into_iter().map(|name| name.value).collect();
-        all.insert(id.to_owned(), names);
+        check_addresses(names.iter().flatten(), masters, report);
+        complete &= names.iter().all(Option::is_some);
+        let names = names.into_iter().flatten().map(|name| name.value);
+        all.insert(id.to_owned(), names.collect());
     }
     complete.then_some(all)
 }
 
 /// An address that can change has no place in a certificate.
-fn check_addresses(names: &[Located<String>], masters: &[Master], report: &mut Report) {
+fn check_addresses<'a>(
+    names: impl IntoIterator<Item = &'a Located<String>>,
+    masters: &[Master],
+    report: &mut Report,
+) {
     for Located { value, place } in names {
         let Ok(address) = value.parse::<IpAddr>() else {
             continue;
@@ -278,9 +283,11 @@ fn ids(list: &Value<'_>, renewed: &[&str], report: &mut Report) -> Option<BTreeS
         report.add(&list.place, message);
         return None;
     }
-    let parse = |text: &str| match renewed.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err(unknown_id(text, renewed)),
+    let parse = |text: &str| {
+        let known = renewed.contains(&text);
+        known
+            .then(|| text.to_owned())
+            .ok_or_else(|| unknown_id(text, renewed))
     };
     let items = list.list("ids, such as [apiserver]", report)?;
     let ids: Vec<_> = items.iter().map(|i| i.parsed_by(parse, report)).collect();

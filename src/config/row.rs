@@ -196,7 +196,9 @@ fn subject(shape: Shape, fields: &Fields<'_>, report: &mut Report) -> Option<Sub
         let texts: Vec<_> = items.iter().map(|i| templated(i, check, report)).collect();
         texts.into_iter().collect()
     });
-    let names = fields.or("names", Vec::new, report, names);
+    let names = fields.or("names", Vec::new, report, |list, report| {
+        names(list, report)?.into_iter().collect()
+    });
     let usages = match shape {
         Shape::Authority | Shape::KeyPair => Some(Usages::default()),
         Shape::Leaf | Shape::Kubeconfig => {
@@ -237,14 +239,14 @@ fn usages(list: &Value<'_>, shape: Shape, report: &mut Report) -> Option<Usages>
     None
 }
 
-/// Names and addresses for certificates, as templates.
-pub(super) fn names(list: &Value<'_>, report: &mut Report) -> Option<Vec<Located<String>>> {
+/// Names and addresses for certificates, as templates; nothing in the place of a wrong one.
+pub(super) fn names(list: &Value<'_>, report: &mut Report) -> Option<Vec<Option<Located<String>>>> {
     let items = list.list("names and addresses, such as [api.example.com]", report)?;
-    let names: Vec<_> = items
-        .iter()
-        .map(|item| Some(item.located(templated(item, template::check_name, report)?)))
-        .collect();
-    names.into_iter().collect()
+    let name = |item: &Value<'_>| {
+        let name = templated(item, template::check_name, report)?;
+        Some(item.located(name))
+    };
+    Some(items.iter().map(name).collect())
 }
 
 fn templated<E: Display>(

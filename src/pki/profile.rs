@@ -38,23 +38,25 @@ pub struct Names {
 }
 
 impl Names {
-    /// Addresses in their order and DNS names in lower case, each once.
+    /// Addresses in their order and DNS names in lower case, each once. What is neither is left out: the
+    /// bare name of a master called `1.prod.k8s.internal`, or a template that has become too long.
     pub fn of(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut names = Self::default();
         for text in texts {
             let text = text.as_ref();
-            match text.parse::<IpAddr>() {
-                Ok(address) => {
-                    let address = address.to_canonical();
-                    if !names.addresses.contains(&address) {
-                        names.addresses.push(address);
-                    }
+            if let Ok(address) = text.parse::<IpAddr>() {
+                let address = address.to_canonical();
+                if !names.addresses.contains(&address) {
+                    names.addresses.push(address);
                 }
-                Err(_) => {
-                    // A wildcard is no host name, and stays as it is but for its case.
-                    let name = Name::parse(text).map_or_else(|_| text.to_lowercase(), String::from);
-                    names.dns.insert(name);
-                }
+                continue;
+            }
+            let (star, bare) = match text.strip_prefix("*.") {
+                Some(bare) => ("*.", bare),
+                None => ("", text),
+            };
+            if let Ok(name) = Name::parse(bare) {
+                names.dns.insert(format!("{star}{name}"));
             }
         }
         names

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::after::{self, StepResult, static_pod};
+use super::bundle::{self, Bundle};
 use super::catalogue::Catalogue;
 use super::certificate::Certificate;
 use super::health::{Health, State, health};
@@ -53,8 +54,6 @@ pub struct Renewal {
     pub drop: Vec<String>,
     /// Nobody is watching.
     pub unattended: bool,
-    /// The clock is right although the node has seen a newer time.
-    pub trust_clock: bool,
 }
 
 /// What a run did.
@@ -126,6 +125,9 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// A name to drop that is none.
+    #[error("'{0}' is neither a DNS name nor an address, so no certificate has it")]
+    BadName(String),
     /// Names to drop that no certificate has.
     #[error("nothing to drop: none of these certificates has {0}; see `stayput certs status`")]
     NotThere(Names),
@@ -147,6 +149,9 @@ pub enum Error {
     /// A static pod's manifest that an earlier run has taken out.
     #[error(transparent)]
     After(#[from] static_pod::Error),
+    /// A bundle that cannot be taken.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// Nothing could be made.
     #[error(transparent)]
     Prepare(#[from] prepare::Error),
@@ -269,6 +274,15 @@ impl Session {
         }
     }
 
+    /// Takes another master's authorities and keys: all that this machine lacks, or nothing where it has
+    /// different ones. What is written, below the root.
+    pub fn unbundle(self, bundle: &Bundle) -> Result<Vec<PathBuf>, Error> {
+        let sets = bundle.sets(&self.root)?;
+        self.store.replace(&sets)?;
+        let files = sets.iter().flat_map(|set| &set.files);
+        Ok(files.map(|file| file.path.clone()).collect())
+    }
+
     fn done(self, items: Vec<Row>, after: Vec<after::Outcome>) -> Done {
         Done {
             dry_run: false,
@@ -311,10 +325,13 @@ pub fn preview(
 impl Renewal {
     /// The order, once everything that it names is known.
     fn order(&self, wanted: &Wanted, inventory: &Inventory) -> Result<Order, Error> {
+        if let Some(text) = self.drop.iter().find(|text| Names::of([text]).is_empty()) {
+            return Err(Error::BadName(text.clone()));
+        }
         let order = Order::Renew {
             only: self.names.iter().cloned().collect(),
             force: self.force,
-            drop: Names::of(self.drop.iter().map(String::as_str)),
+            drop: Names::of(&self.drop),
         };
         if let Some(name) = order.unknown_items(wanted).into_iter().next() {
             let known: Vec<&str> = wanted.items.iter().map(|item| item.id.as_str()).collect();

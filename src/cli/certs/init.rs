@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::words;
 use crate::cli::context::{Context, Failure};
+use crate::pki::moment::Moment;
 use crate::pki::session::Session;
 
 #[derive(Debug, Args)]
@@ -20,6 +21,7 @@ pub(super) fn init(context: &Context, args: InitArgs) -> Result<u8, Failure> {
     let root = context.root()?;
     let (cluster, node) = context.load(&root)?;
     let session = Session::open(&root, &cluster, &node)?;
-    let done = session.init(args.new_cluster, args.trust_clock)?;
+    let moment = Moment::read(&root, args.trust_clock)?;
+    let done = session.init(args.new_cluster, &moment)?;
     words::print(context, &done)
 }

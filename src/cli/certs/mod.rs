@@ -1,6 +1,6 @@
 //! `stayput certs`: everything that a kubeadm control plane is issued.
 
-mod bundle;
+mod carry;
 mod init;
 mod renew;
 mod status;
@@ -10,6 +10,8 @@ mod words;
 use clap::Subcommand;
 
 use super::context::{Context, Failure};
+use super::exit;
+use crate::pki::{bundle, moment, session, store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertsCommand {
@@ -44,13 +46,50 @@ pub(super) enum CertsCommand {
     Unbundle,
 }
 
+impl From<session::Error> for Failure {
+    fn from(error: session::Error) -> Self {
+        use session::Error;
+        match error {
+            Error::Lock(error) => error.into(),
+            Error::Catalogue(error) => Self::new(exit::CONFIG, error),
+            Error::NotMaster
+            | Error::Unknown { .. }
+            | Error::BadName(_)
+            | Error::NotThere(_)
+            | Error::Bundle(_) => Self::new(exit::BAD_DATA, error),
+            Error::Clock(_) | Error::Prepare(_) => Self::new(exit::UNAVAILABLE, error),
+            Error::Moment(_) | Error::Store(_) | Error::After(_) => {
+                Self::new(exit::OS_ERROR, error)
+            }
+        }
+    }
+}
+
+impl From<moment::Error> for Failure {
+    fn from(error: moment::Error) -> Self {
+        session::Error::from(error).into()
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        session::Error::from(error).into()
+    }
+}
+
+impl From<bundle::Error> for Failure {
+    fn from(error: bundle::Error) -> Self {
+        session::Error::from(error).into()
+    }
+}
+
 pub(super) fn certs(context: &Context, command: CertsCommand) -> Result<u8, Failure> {
     match command {
         CertsCommand::Init(args) => init::init(context, args),
         CertsCommand::Renew(args) => renew::renew(context, args),
         CertsCommand::Status => status::status(context),
         CertsCommand::Verify(args) => verify::verify(context, args),
-        CertsCommand::Bundle => bundle::bundle(context),
-        CertsCommand::Unbundle => bundle::unbundle(context),
+        CertsCommand::Bundle => carry::bundle(context),
+        CertsCommand::Unbundle => carry::unbundle(context),
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::words;
 use crate::cli::context::{Context, Failure, block_on};
+use crate::pki::moment::Moment;
 use crate::pki::session::{Renewal, Session, preview};
 
 #[derive(Debug, Args)]
@@ -36,13 +37,14 @@ pub(super) fn renew(context: &Context, args: RenewArgs) -> Result<u8, Failure> {
         force: args.force,
         drop: args.drop_name,
         unattended: args.unattended,
-        trust_clock: args.trust_clock,
     };
     if args.dry_run {
-        let done = preview(&root, &cluster, &node, &renewal)?;
+        let moment = Moment::read(&root, args.trust_clock)?;
+        let done = preview(&root, &cluster, &node, &renewal, &moment)?;
         return words::print(context, &done);
     }
     let session = Session::open(&root, &cluster, &node)?;
-    let done = block_on(async { Ok(session.renew(&renewal).await?) })?;
+    let moment = Moment::read(&root, args.trust_clock)?;
+    let done = block_on(async { Ok(session.renew(&renewal, &moment).await?) })?;
     words::print(context, &done)
 }

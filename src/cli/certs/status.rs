@@ -63,7 +63,15 @@ fn text(shown: &Shown) -> String {
             takes(row),
         ]
     });
-    let header = ["NAME", "FILE", "SUBJECT", "AUTHORITY", "EXPIRES IN", "STATE", "RESTART"];
+    let header = [
+        "NAME",
+        "FILE",
+        "SUBJECT",
+        "AUTHORITY",
+        "EXPIRES IN",
+        "STATE",
+        "RESTART",
+    ];
     let mut text = output::table(header, rows);
     for row in &shown.certificates {
         if !row.names.is_empty() {

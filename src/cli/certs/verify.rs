@@ -41,7 +41,9 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
     let certificates = prove(&wanted, &inventory::take(&root, &wanted), now);
     let servers = if args.live {
         let view = block_on(show::in_force(context, &root))?;
-        let own: &[IpAddr] = node.master().map_or(&[], |master| view.addresses(master));
+        let own: &[IpAddr] = node
+            .master()
+            .map_or(&[], |master| view.book.addresses(master));
         live::look(&root, &live::servers(&cluster, &node, own), PATIENCE)
     } else {
         Vec::new()
@@ -87,7 +89,11 @@ fn text(verdict: &Verdict) -> String {
         });
         let header = ["SERVER", "ADDRESS", "SERVES", "ON DISK", ""];
         let _ = write!(text, "\n{}", output::table(header, rows));
-        for row in verdict.servers.iter().filter(|row| row.state != State::Agrees) {
+        for row in verdict
+            .servers
+            .iter()
+            .filter(|row| row.state != State::Agrees)
+        {
             let _ = writeln!(text, "{}: {}", row.server, row.detail);
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
-use crate::clock;
-use crate::pki::session::{Done, Row};
+use crate::pki::session::Done;
+use crate::pki::window::date;
 
 /// Prints what was done; the exit code tells whether all of it was.
 pub(super) fn print(context: &Context, done: &Done) -> Result<u8, Failure> {
@@ -26,7 +26,7 @@ fn text(done: &Done) -> String {
         [
             row.id.clone(),
             row.did.to_string(),
-            row.not_after.map_or_else(|| "-".to_owned(), clock::day),
+            row.not_after.map_or_else(|| "-".to_owned(), date),
             row.reason.clone(),
         ]
     });
@@ -35,12 +35,19 @@ fn text(done: &Done) -> String {
     } else {
         text.push_str(&output::table(["NAME", "DONE", "VALID UNTIL", "WHY"], rows));
     }
+    for row in &done.items {
+        for (what, names) in [("adds", &row.adds), ("drops", &row.drops)] {
+            if !names.is_empty() {
+                let _ = writeln!(text, "{}: {what} {}", row.id, names.join(", "));
+            }
+        }
+    }
     for outcome in &done.after {
-        let _ = writeln!(text, "{outcome}");
+        let (step, result) = (&outcome.step, outcome.result.as_str());
+        let _ = writeln!(text, "{step}: {result}: {}", outcome.detail);
     }
     if done.dry_run {
         text.push_str("nothing was changed: this is the plan\n");
     }
-    let _: Option<&Row> = None;
     text
 }

@@ -1,6 +1,7 @@
 //! The section `certificates`, and its mistakes in their exact words.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::{parse, problems, with};
 use crate::config::cluster::{AfterRenew, Hook};
@@ -137,7 +138,7 @@ fn the_guide_s_examples_are_good() {
         match line.strip_prefix("    ") {
             Some(code) if inside => {
                 let example = examples.last_mut().unwrap();
-                example.push_str(&format!("{code}\n"));
+                writeln!(example, "{code}").unwrap();
             }
             Some(code) => examples.push(format!("{code}\n")),
             None => {}
@@ -256,6 +257,31 @@ fn an_unknown_id_is_told_with_those_that_are_known() {
     assert!(
         found.contains("apiserver, apiserver-etcd-client, "),
         "{found}"
+    );
+}
+
+#[test]
+fn one_mistake_in_the_section_hides_no_other() {
+    let text = "certificates:
+  renewBefore: 30
+  extraNames:
+    apiserver: [10.0.0.1, '{adress}']
+    apisrver: [x.example.com]
+  extra:
+    - {id: x, path: pki/sa, kind: leaf, authority: cb, commonName: x, usages: [server]}
+  afterRenew: [staticPods, {command: [tell], timeout: 5}]
+";
+    let found = problems(&with(text));
+    let places: Vec<&str> = found
+        .iter()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "6:16", "8:17", "8:27", "9:5", "11:21", "11:52", "12:39", "12:55"
+        ],
+        "{found:#?}"
     );
 }
 

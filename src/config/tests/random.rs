@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{parse, problems};
+use super::{parse, problems, with};
 use crate::config::NodeSettings;
 use crate::yaml::{Location, Tree};
 
@@ -114,6 +114,16 @@ proptest! {
             for problem in &problems {
                 prop_assert!(matches!(problem.location, Some(Location { line: 1, .. })), "{} in {}", problem, text);
                 prop_assert!(!problem.to_string().contains('\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn a_random_section_is_good_or_every_problem_has_its_place(tree in tree()) {
+        let text = with(&format!("certificates: {}", flow(&tree)));
+        if let Err(problems) = parse(&text) {
+            for problem in &problems {
+                prop_assert!(matches!(problem.location, Some(Location { line: 5, .. })), "{} in {}", problem, text);
             }
         }
     }

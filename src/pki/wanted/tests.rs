@@ -227,7 +227,53 @@ fn a_master_deeper_below_the_domain_is_known_as_in_the_hosts_file() {
     assert!(names.contains("other.example.com") && !names.contains("old.example.com"));
 }
 
+/// Verifiers would take it for an address, or refuse the whole certificate.
+#[test]
+fn a_bare_name_of_digits_is_left_out() {
+    let text = "domain: a.internal
+endpoint: {name: api}
+masters: [{name: 1.a.internal, address: 10.0.0.1}]
+";
+    let cluster = Cluster::parse(text, Path::new("F"), Loopback::Refused).unwrap();
+    let node = Node {
+        role: Role::Master(Name::parse("1.a.internal").unwrap()),
+        ..node("m1", "node-1")
+    };
+    assert_eq!(
+        items(&cluster, &node)["etcd-peer"]
+            .profile
+            .names
+            .to_string(),
+        "1.a.internal, localhost, node-1, 127.0.0.1, ::1"
+    );
+}
+
 proptest! {
+    /// A template that the cluster file may hold makes names that certificates may hold.
+    #[test]
+    fn a_good_template_makes_good_names(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                Just("{master}"), Just("{label}"), Just("{node}"), Just("{endpoint}"), Just("{aliases}"),
+                Just("{dnsDomain}"), Just("{serviceAddress}"), Just("{stable}"), Just("."), Just("*."),
+                Just("x"), Just("-"), Just("1"), Just("{"), Just("}"), Just("10.0.0.9"), Just("::1"),
+            ],
+            1..5,
+        ),
+    ) {
+        let template = pieces.concat();
+        let cluster = cluster(34, "");
+        let words = Words::of(&cluster, &cluster.masters[1].name, &cluster.masters[0].name);
+        if crate::pki::template::check_name(&template).is_ok() {
+            let texts = words.fill(&template);
+            let names = typed(texts.iter().cloned());
+            let kept = names.dns.len() + names.addresses.len();
+            let different: std::collections::BTreeSet<String> =
+                texts.iter().map(|text| text.trim_end_matches('.').to_owned()).collect();
+            prop_assert_eq!(kept, different.len(), "{} made {:?}", template, texts);
+        }
+    }
+
     /// Wherever the masters are said to be, each of them wants the same.
     #[test]
     fn no_address_of_a_master_is_an_input(

@@ -1,12 +1,23 @@
 //! `stayput certs bundle` and `unbundle`: authorities on their way to another master.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use serde::Serialize;
 
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
-use crate::pki::bundle::{self, Bundle};
+use crate::pki::bundle::Bundle;
 use crate::pki::moment::Moment;
 use crate::pki::session::Session;
+
+/// What `unbundle` has written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Taken {
+    written: Vec<PathBuf>,
+}
 
 pub(super) fn bundle(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
@@ -33,15 +44,27 @@ pub(super) fn unbundle(context: &Context) -> Result<u8, Failure> {
     let bundle = Bundle::read(stdin.lock())?;
     bundle.check(Moment::read(&root, false)?.judged())?;
     let session = Session::open(&root, &cluster, &node)?;
-    let done = session.unbundle(&bundle)?;
+    let written = session.unbundle(&bundle)?;
     warn_of_missing_keys(&bundle);
-    let text = |taken: &bundle::Taken| taken.to_string();
-    output::print(context.global.output, &done, text)?;
+    output::print(context.global.output, &Taken { written }, text)?;
     Ok(exit::OK)
+}
+
+fn text(taken: &Taken) -> String {
+    let mut text = String::new();
+    for path in &taken.written {
+        let _ = writeln!(text, "wrote {}", path.display());
+    }
+    if taken.written.is_empty() {
+        text.push_str("nothing to do: this machine has all of it\n");
+    }
+    text
 }
 
 fn warn_of_missing_keys(bundle: &Bundle) {
     for name in bundle.keyless() {
-        eprintln!("stayput: {name} goes without its key, which is not on this machine; what it signs has to be issued elsewhere");
+        eprintln!(
+            "stayput: {name} goes without its key, which is not on this machine; what it signs has to be issued elsewhere"
+        );
     }
 }
