@@ -8,7 +8,7 @@ use crate::pki::moment::Moment;
 use crate::pki::session::Session;
 
 #[derive(Debug, Args)]
-pub(super) struct InitArgs {
+pub(in crate::cli) struct InitArgs {
     /// This machine makes the cluster: mint its authorities and service-account keys too
     #[arg(long)]
     new_cluster: bool,

@@ -8,7 +8,7 @@ use crate::pki::moment::Moment;
 use crate::pki::session::{Renewal, Session, preview};
 
 #[derive(Debug, Args)]
-pub(super) struct RenewArgs {
+pub(in crate::cli) struct RenewArgs {
     /// Which ones, as `certs status` calls them [default: all that are due]
     #[arg(value_name = "NAME")]
     names: Vec<String>,

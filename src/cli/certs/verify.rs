@@ -19,7 +19,7 @@ use crate::pki::session::on_master;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
-pub(super) struct VerifyArgs {
+pub(in crate::cli) struct VerifyArgs {
     /// Also ask the running kube-apiserver, etcd and kubelet which certificate they serve
     #[arg(long)]
     live: bool,
