@@ -111,7 +111,10 @@ mod tests {
     fn only_an_empty_folder_is_removed() {
         let (dir, root) = sandbox();
         std::fs::write(dir.path().join("a/x"), "").unwrap();
-        let gone = |path| remove_empty_folder(&root, Path::new(path)).unwrap();
+        let gone = |path: &str| {
+            crate::file::remove_empty_folder(&root, Path::new(path)).unwrap();
+            !root.exists(Path::new(path)).unwrap()
+        };
         assert!(!gone("/a") && dir.path().join("a/x").exists());
         assert!(gone("/b") && !dir.path().join("b").exists());
         assert!(gone("/b"));

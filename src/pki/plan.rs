@@ -10,6 +10,7 @@ mod init;
 pub(super) mod model;
 mod reason;
 mod renew;
+mod row;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use super::profile::{Names, Profile};
 use super::wanted::{Item, Wanted};
 
 pub use reason::{AuthorityProblem, Reason};
+pub use row::Row;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

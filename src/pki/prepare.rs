@@ -18,7 +18,7 @@ use super::verify;
 use super::wanted::{Item, Kind, Wanted};
 use crate::root::Root;
 
-/// kubeadm's modes.
+/// kubeadm's modes; its sa.pub is as closed as the key.
 const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
 
@@ -161,7 +161,7 @@ fn public_again(root: &Root, item: &Item) -> Result<Prepared, Error> {
     let file = NewFile {
         path: public.clone(),
         bytes: Zeroizing::new(private.public_pem().into_bytes()),
-        mode: PUBLIC,
+        mode: SECRET,
     };
     Ok(Prepared {
         set: Set {
@@ -234,6 +234,10 @@ impl Press<'_> {
             bytes: Zeroizing::new(text.as_bytes().to_vec()),
             mode: PUBLIC,
         };
+        let closed = |file| NewFile {
+            mode: SECRET,
+            ..file
+        };
         let (files, certificate) = match &task.item.kind {
             Kind::Authority {
                 certificate,
@@ -270,7 +274,10 @@ impl Press<'_> {
             Kind::KeyPair {
                 key: at,
                 public: to,
-            } => (vec![secret(at), public(to, &key.public_pem())], None),
+            } => (
+                vec![secret(at), closed(public(to, &key.public_pem()))],
+                None,
+            ),
         };
         let set = Set {
             id: id.clone(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::after::{self, StepResult, static_pod};
 use super::bundle::{self, Bundle};
@@ -82,9 +82,8 @@ pub struct Row {
     pub did: Did,
     /// Why.
     pub reason: String,
-    /// Until when a new one is valid.
-    #[serde(serialize_with = "rfc3339")]
-    pub not_after: Option<i64>,
+    /// Until when a new one is valid, in RFC 3339.
+    pub not_after: Option<String>,
     /// Names that the new one has and the old one had not.
     pub adds: Vec<String>,
     /// Names that the old one had and the new one has not.
@@ -366,25 +365,21 @@ pub fn on_master(cluster: &Cluster, node: &Node) -> Result<Wanted, Error> {
 fn rows(wanted: &Wanted, decisions: &[Decision]) -> Vec<Row> {
     let row = |decision: &Decision| {
         let item = wanted.items.iter().find(|item| item.id == decision.id)?;
-        let (did, not_after) = match &decision.action {
-            Action::Keep => (Did::Kept, None),
-            Action::Issue { validity, .. } => (Did::Issued, Some(validity.not_after)),
-            Action::Renew { validity, .. } => (Did::Renewed, Some(validity.not_after)),
-            Action::RestorePublic => (Did::Issued, None),
-            Action::Refuse => (Did::Refused, None),
+        let did = match decision.action {
+            Action::Keep => Did::Kept,
+            Action::Issue { .. } | Action::RestorePublic => Did::Issued,
+            Action::Renew { .. } => Did::Renewed,
+            Action::Refuse => Did::Refused,
         };
-        let (adds, drops) = match &decision.action {
-            Action::Renew { adds, drops, .. } => (adds.list(), drops.list()),
-            _ => (Vec::new(), Vec::new()),
-        };
+        let shown = decision.row();
         Some(Row {
-            adds,
-            drops,
-            id: decision.id.clone(),
+            id: shown.id,
             path: item.path().to_owned(),
             did,
-            reason: decision.reason.to_string(),
-            not_after,
+            reason: shown.reason,
+            not_after: shown.not_after,
+            adds: shown.adds,
+            drops: shown.drops,
         })
     };
     decisions.iter().filter_map(row).collect()
@@ -439,7 +434,7 @@ fn withhold(rows: &mut [Row]) {
 
 fn succeed(rows: &mut [Row], id: &str, certificate: Option<&Certificate>) {
     for row in rows.iter_mut().filter(|row| row.id == id) {
-        row.not_after = certificate.map(|certificate| certificate.not_after);
+        row.not_after = certificate.map(|certificate| date(certificate.not_after));
     }
 }
 
@@ -449,14 +444,6 @@ fn fail(rows: &mut [Row], id: &str, error: &Error) {
         row.not_after = None;
         row.reason = error.to_string();
     }
-}
-
-#[expect(
-    clippy::ref_option,
-    reason = "serde hands over a reference to the field"
-)]
-fn rfc3339<S: Serializer>(time: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(date).serialize(serializer)
 }
 
 impl Did {

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
 use crate::pki::session::Done;
-use crate::pki::window::date;
 
 /// Prints what was done; the exit code tells whether all of it was.
 pub(super) fn print(context: &Context, done: &Done) -> Result<u8, Failure> {
@@ -26,7 +25,7 @@ fn text(done: &Done) -> String {
         [
             row.id.clone(),
             row.did.to_string(),
-            row.not_after.map_or_else(|| "-".to_owned(), date),
+            row.not_after.clone().unwrap_or_else(|| "-".to_owned()),
             row.reason.clone(),
         ]
     });

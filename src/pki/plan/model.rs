@@ -162,6 +162,7 @@ fn good(item: &Item, profile: &Profile, validity: Validity) -> Found {
         _ => None,
     };
     Found::Present(Box::new(Present {
+        chain: Vec::new(),
         certificate: certificate(profile, validity),
         key: KeyState::Matches,
         signer: Signer::Ours,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::address::Loopback;
 use crate::config::node::{Role, Selection};
+use crate::name::Name;
 use crate::pki::catalogue::Reload;
 
 /// A cluster file with a master, an alias of it, one of the endpoint and one of another master.
@@ -266,7 +267,7 @@ proptest! {
         let words = Words::of(&cluster, &cluster.masters[1].name, &cluster.masters[0].name);
         if crate::pki::template::check_name(&template).is_ok() {
             let texts = words.fill(&template);
-            let names = typed(texts.iter().cloned());
+            let names = Names::of(&texts);
             let kept = names.dns.len() + names.addresses.len();
             let different: std::collections::BTreeSet<String> =
                 texts.iter().map(|text| text.trim_end_matches('.').to_owned()).collect();
