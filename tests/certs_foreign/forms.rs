@@ -58,7 +58,7 @@ fn keys_that_kubernetes_does_not_take_are_refused() {
             "an Ed25519 key; Kubernetes takes",
         ),
         ("genpkey -algorithm X25519", "Kubernetes takes"),
-        ("genrsa -traditional 1024", "weaker than RSA-2048"),
+        ("genrsa -traditional 1024", "shorter than 2048"),
         ("ecparam -name secp256k1 -genkey", "its curve"),
         (
             "ecparam -name prime256v1 -genkey -param_enc explicit",

@@ -277,8 +277,8 @@ fn verification_says_what_is_wrong() {
     let error = verify::names(&leaf, &other).unwrap_err().to_string();
     assert!(error.contains("not valid for the name master-2"), "{error}");
     let other = Names {
-        dns: Default::default(),
         addresses: vec!["192.0.2.10".parse().unwrap()],
+        ..Names::default()
     };
     assert!(verify::names(&leaf, &other).is_err());
     assert!(verify::names(&leaf, &Names::default()).is_ok());

@@ -2,7 +2,7 @@
 //! judged, what is issued below their authorities is accepted by openssl and webpki, and what is
 //! damaged is told as such.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod damaged;
 mod forms;

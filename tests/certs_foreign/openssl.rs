@@ -53,7 +53,8 @@ impl Set {
 
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         fs::write(self.path(name), text).unwrap();
-        let mode = if name.ends_with(".key") || name.ends_with(".conf") {
+        let suffix = name.rsplit('.').next();
+        let mode = if matches!(suffix, Some("key" | "conf")) {
             0o600
         } else {
             0o644
