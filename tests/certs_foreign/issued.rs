@@ -19,7 +19,7 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-fn validity() -> Validity {
+pub(crate) fn validity() -> Validity {
     Validity {
         not_before: now() - BACKDATED,
         not_after: now() + YEAR,
@@ -185,6 +185,9 @@ fn every_kind_of_key() {
             assert!(text.contains(want), "{want}: {text}");
         }
         assert!(!text.contains("Authority Key Identifier"), "{text}");
+        let own = "verify -check_ss_sig -CAfile pki/ca.crt pki/ca.crt";
+        let own: Vec<&str> = own.split(' ').collect();
+        set.openssl(&own).good();
     }
 }
 

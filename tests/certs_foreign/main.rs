@@ -6,6 +6,7 @@
 
 mod damaged;
 mod forms;
+mod go;
 mod issued;
 mod openssl;
 #[expect(dead_code, reason = "the tests of the agent use the rest")]
