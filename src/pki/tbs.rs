@@ -173,7 +173,8 @@ mod tests {
                 ..Profile::default()
             };
             let hexadecimal = |bytes: Vec<u8>| -> String {
-                bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                digits.collect::<Vec<_>>().concat()
             };
             assert_eq!(name(&profile).map(hexadecimal), Ok(want.to_owned()));
         }

@@ -1,8 +1,11 @@
 //! What is issued below authorities of openssl, and by authorities of our own, is accepted by openssl
 //! and webpki for every use and name.
 
+use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use proptest::prelude::*;
 use stayput::pki::authority::Authority;
 use stayput::pki::certificate::Certificate;
 use stayput::pki::issue::{self, BACKDATED, Validity};
@@ -285,6 +288,59 @@ fn verification_says_what_is_wrong() {
     };
     assert!(verify::names(&leaf, &other).is_err());
     assert!(verify::names(&leaf, &Names::default()).is_ok());
+}
+
+fn own() -> &'static Authority {
+    static OWN: OnceLock<Authority> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let profile = Profile {
+            common_name: "kubernetes".into(),
+            ..Profile::default()
+        };
+        let pem = issue::authority(&profile, &key, validity()).unwrap();
+        let bundle = Certificate::parse_pem(pem.as_bytes()).unwrap();
+        Authority {
+            certificate: bundle[0].clone(),
+            bundle,
+            pem: pem.into_bytes(),
+            key: Some(key),
+        }
+    })
+}
+
+prop_compose! {
+    fn profile()(
+        common_name in "\\PC{1,30}",
+        organizations in prop::collection::vec("\\PC{1,20}", 0..4),
+        server: bool,
+        client: bool,
+        dns in prop::collection::btree_set("[a-z][a-z0-9]{0,9}(\\.[a-z][a-z0-9]{0,9}){0,3}", 0..6),
+        addresses in prop::collection::hash_set(any::<IpAddr>(), 0..6),
+    ) -> Profile {
+        Profile {
+            common_name,
+            organizations,
+            usages: Usages { server, client },
+            names: Names { dns, addresses: addresses.into_iter().collect() },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_issued_says_what_was_asked_for(mut profile in profile(), lifetime in 1..YEAR) {
+        let validity = Validity { not_before: now(), not_after: now() + lifetime };
+        let issued = issued(own(), &profile, validity);
+        verify::chain(&issued, &[], &own().bundle, profile.usages, now()).unwrap();
+        verify::names(&issued, &profile.names).unwrap();
+        prop_assert_eq!(issued.is_signed_by(&own().certificate), Some(true));
+        prop_assert_eq!(issued.lifetime(), lifetime);
+        let mut said = issued.profile;
+        said.organizations.sort();
+        profile.organizations.sort();
+        prop_assert_eq!(said, profile);
+    }
 }
 
 #[test]
