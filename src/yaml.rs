@@ -457,6 +457,34 @@ mod tests {
     }
 
     #[test]
+    fn a_spot_leads_to_the_same_value_in_text_and_tree() {
+        let text = "a: 1\nb:\n  - {c: \u{fc}, d: [7, \"\u{fc}\", word]}\n";
+        let mut tree = parse(text).unwrap();
+        for (steps, want) in [
+            (&[0][..], "1"),
+            (&[1, 0, 0], "\u{fc}"),
+            (&[1, 0, 1, 2], "word"),
+        ] {
+            let spot = Spot {
+                steps: steps.to_vec(),
+                at_key: false,
+            };
+            let start = offset(text, locate(text, &spot).unwrap()).unwrap();
+            assert!(text[start..].starts_with(want), "{steps:?}: {start}");
+            let value = tree.at_mut(&spot).unwrap();
+            assert!(*value == Tree::String(want.into()) || *value == Tree::Integer(1));
+            *value = Tree::Null;
+            assert_eq!(tree.at_mut(&spot), Some(&mut Tree::Null));
+        }
+        assert_eq!(tree.at_mut(&Spot::default().child(0).child(0)), None);
+        let place = |line, column| Location { line, column };
+        assert_eq!(offset("a\nb", place(2, 1)), Some(2));
+        for beyond in [place(3, 1), place(2, 2), place(1, 9), place(1, 0)] {
+            assert_eq!(offset("a\nb", beyond), None, "{beyond:?}");
+        }
+    }
+
+    #[test]
     fn refuses_what_is_not_one_plain_document() {
         for (text, want, place) in [
             ("a: [1, 2", "did not find expected ',' or ']'", Some((2, 1))),

@@ -157,7 +157,7 @@ fn extended(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
     server.into_iter().chain(client).collect()
 }
 
-/// BasicConstraints with CA:FALSE. The library would add a subject key identifier.
+/// Basic constraints with CA:FALSE. The library would add a subject key identifier.
 fn no_authority() -> CustomExtension {
     const EMPTY_SEQUENCE: [u8; 2] = [0x30, 0x00];
     let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 19], EMPTY_SEQUENCE.to_vec());

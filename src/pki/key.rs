@@ -108,13 +108,14 @@ impl PrivateKey {
             Form::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
             Form::Pkcs8 => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)),
         };
-        let pair = KeyPair::from_der_and_sign_algo(&key, algorithm).map_err(|error| {
-            // The library's words tell the kind of fault only.
-            let words = match error {
-                rcgen::Error::RingKeyRejected(words) => words,
-                other => other.to_string(),
+        // The library's words tell the kind of fault only, and in its own terms.
+        let pair = KeyPair::from_der_and_sign_algo(&key, algorithm).map_err(|_| {
+            let length = if *algorithm == rcgen::PKCS_RSA_SHA256 {
+                ", or shorter than 2048 or longer than 8192 bits"
+            } else {
+                ""
             };
-            Error::unusable(format!("it is damaged, or weaker than RSA-2048 ({words})"))
+            Error::unusable(format!("it is damaged{length}"))
         })?;
         Ok(Self::new(pair, None))
     }

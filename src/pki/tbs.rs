@@ -133,3 +133,58 @@ fn parts(mut der: &[u8]) -> Result<Vec<&[u8]>, String> {
 fn written(value: &impl ToDer) -> Result<Vec<u8>, String> {
     value.to_der_vec().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_byte_for_byte_those_of_go() {
+        // asn1.Marshal(pkix.Name{…}.ToRDNSequence()) of Go 1.26.
+        for (common_name, organizations, want) in [
+            (
+                "kube-apiserver",
+                &[][..],
+                "3019311730150603550403130e6b7562652d617069736572766572",
+            ),
+            (
+                "kubernetes-admin",
+                &["system:masters"],
+                "303431173015060355040a130e73797374656d3a6d6173746572733119301706\
+                 0355040313106b756265726e657465732d61646d696e",
+            ),
+            (
+                "m\u{fc}ller_1",
+                &["zeta", "system:nodes", "a*b"],
+                "3044312e300a060355040a0c03612a62300b060355040a13047a657461301306\
+                 0355040a130c73797374656d3a6e6f6465733112301006035504030c096dc3bc\
+                 6c6c65725f31",
+            ),
+            (
+                "it's (a) = b?",
+                &["a&b"],
+                "3026310c300a060355040a0c03612662311630140603550403130d6974277320\
+                 286129203d20623f",
+            ),
+        ] {
+            let profile = Profile {
+                common_name: common_name.into(),
+                organizations: organizations.iter().map(ToString::to_string).collect(),
+                ..Profile::default()
+            };
+            let hexadecimal = |bytes: Vec<u8>| -> String {
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                digits.collect::<Vec<_>>().concat()
+            };
+            assert_eq!(name(&profile).map(hexadecimal), Ok(want.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_no_draft() {
+        let key = KeyPair::generate().unwrap();
+        for draft in [&[][..], &[0x30, 0], &[0x30, 2, 5, 0], b"text"] {
+            assert!(signed(draft, &[], &[], &key).is_err());
+        }
+    }
+}

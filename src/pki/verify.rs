@@ -32,8 +32,14 @@ pub enum Error {
     },
 }
 
+/// Both usages.
+const ANY: Usages = Usages {
+    server: true,
+    client: true,
+};
+
 /// Checks that `leaf` leads to one of `authorities`, over `intermediates` if need be, for all of
-/// `usages`, at a Unix time. Without any usage the chain alone is checked.
+/// `usages`, at a Unix time. Without any usage, for those that the leaf itself names.
 pub fn chain(
     leaf: &Certificate,
     intermediates: &[Certificate],
@@ -64,9 +70,15 @@ pub fn chain(
     let der = CertificateDer::from(leaf.der.as_slice());
     let words = |error: webpki::Error| refused(reason(&error, leaf, &invalid, at));
     let entity = EndEntityCert::try_from(&der).map_err(words)?;
+    let own = leaf.profile.usages;
+    let usages = match (usages.server || usages.client, own.server || own.client) {
+        (true, _) => usages,
+        (false, true) => own,
+        // A certificate that names no usage has all.
+        (false, false) => ANY,
+    };
     let server = usages.server.then(KeyUsage::server_auth);
-    // A client's usage where none is asked for: a certificate that names no usage passes.
-    let client = (usages.client || !usages.server).then(KeyUsage::client_auth);
+    let client = usages.client.then(KeyUsage::client_auth);
     for usage in server.into_iter().chain(client) {
         entity
             .verify_for_usage(
