@@ -97,7 +97,7 @@ pub enum Reason {
         /// The item.
         id: String,
     },
-    /// Refused: its authority has not signed it.
+    /// Refused where it is due or named: its authority has not signed it.
     Foreign {
         /// The item.
         id: String,

@@ -163,6 +163,10 @@ impl Renewal<'_> {
                 exposed: exposed.clone(),
             }));
         }
+        let early = {
+            let validity = Validity::of(&present.certificate);
+            validity.phase(validity.window(self.wanted.renew_before), self.now) == Phase::Valid
+        };
         let reason = match (&present.key, &present.signer) {
             (KeyState::Mismatch | KeyState::Absent, _) => Reason::KeyMismatch { id: id() },
             (_, Signer::Foreign(issuer)) => Reason::Foreign {
@@ -171,10 +175,11 @@ impl Renewal<'_> {
             },
             _ => return Ok(()),
         };
-        if self.force {
-            Ok(())
-        } else {
-            Err(Stop::Refuse(reason))
+        match reason {
+            _ if self.force => Ok(()),
+            // Somebody else's on purpose, perhaps. It matters when it ends.
+            Reason::Foreign { .. } if early && !self.named => Err(Stop::Keep(reason)),
+            _ => Err(Stop::Refuse(reason)),
         }
     }
 
