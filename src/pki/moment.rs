@@ -219,8 +219,8 @@ fn synchronised(maximum_error: &io::Result<i64>) -> Synchronised {
 }
 
 /// The kernel's estimate of its clock's greatest error, in microseconds. Asking needs no rights, but
-/// seccomp filters of containers often forbid the whole system call (which is clock_adjtime(2): the C
-/// libraries make one of the other).
+/// seccomp filters of containers often forbid the whole system call (which is
+/// `clock_adjtime(2)` in truth: C libraries make one of the other).
 fn maximum_error() -> io::Result<i64> {
     // Zeroed: nothing is adjusted, only read.
     let mut answer = rtime_clock::adjtime::Timex::new();

@@ -21,8 +21,8 @@ const NAMES: [&str; 8] = [
     "pki/front-proxy-ca.key",
     "pki/etcd/ca.crt",
     "pki/etcd/ca.key",
-    "pki/sa.key",
     "pki/sa.pub",
+    "pki/sa.key",
 ];
 
 /// A machine with the files of `/etc/kubernetes`.
@@ -458,6 +458,11 @@ fn what_is_no_bundle_is_refused() {
             foreign,
         ),
         (
+            "an escape",
+            with(&[("pki/\u{1b}[2J", EntryType::Regular)]),
+            "'pki/\\u{1b}[2J', which",
+        ),
+        (
             "a folder",
             with(&[("pki/etcd/member", EntryType::Directory)]),
             foreign,
@@ -497,7 +502,11 @@ fn what_is_no_bundle_is_refused() {
         let message = Machine::empty().refuses(&archive);
         assert!(message.contains(want), "{what}: {message}");
     }
-    // A bundle whose sender was cut off at any block is never taken.
+}
+
+#[test]
+fn a_bundle_that_is_cut_off_is_never_taken() {
+    let good = Machine::first().archive();
     for end in (0..good.len()).step_by(512) {
         Machine::empty().refuses(&good[..end]);
     }
