@@ -419,10 +419,10 @@ mod tests {
             assert!(error.to_string().contains(want), "{error}");
         }
         ca.key = Some(key());
-        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        let error = leaf(&ca, &good, None, &key(), VALIDITY, true).unwrap_err();
         assert!(matches!(error, Error::ForeignKey { .. }), "{error}");
         ca.key = None;
-        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        let error = leaf(&ca, &good, None, &key(), VALIDITY, true).unwrap_err();
         assert!(matches!(error, Error::NoKey), "{error}");
     }
 }
