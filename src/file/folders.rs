@@ -56,6 +56,11 @@ pub fn remove_empty_folder(root: &Root, path: &Path) -> Result<(), Error> {
     let Some((parent, name)) = split(root, path)? else {
         return Ok(());
     };
+    // Asked first: a file system that is read-only refuses to remove even what is not there.
+    let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    if matches!(found, Err(Errno::NOENT)) {
+        return Ok(());
+    }
     match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
         Err(errno) => Err(Error::io("remove the folder", path)(errno)),

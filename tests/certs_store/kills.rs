@@ -1,0 +1,124 @@
+//! Death at any system call, of a replacement and of what completes it.
+
+use std::net::TcpListener;
+
+use stayput::pki::store::Recovered;
+
+use crate::node::{CERTIFICATE, KEY, Node, Stands};
+use crate::pair::{Pair, client, handshake, serve_one};
+use crate::traced::{CALLS, Work, calls, have_strace, prepared, tampered};
+
+const KILL: &str = "signal=SIGKILL";
+
+/// Recovers, and checks that all is old or all is new, served, and nothing else is left.
+fn recovered(node: &Node, old: &Pair, new: &Pair, context: &str) -> Stands {
+    let recovered = node.open().unwrap_or_else(|e| panic!("{context}: {e}"));
+    let stands = node.stands(old, new);
+    let stands = stands.unwrap_or_else(|| panic!("{context}: mixed after {recovered:?}"));
+    match recovered {
+        Recovered::Finished(ids) => {
+            assert_eq!((stands, ids.len()), (Stands::After, 3), "{context}")
+        }
+        Recovered::Undone(ids) => assert_eq!((stands, ids.len()), (Stands::Before, 3), "{context}"),
+        Recovered::Nothing => {}
+    }
+    node.assert_clean(context);
+    let folder = node.path("/etc/kubernetes/pki/etcd");
+    assert_eq!(folder.exists(), stands == Stands::After, "{context}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::scope(|scope| {
+        scope.spawn(|| serve_one(&listener, &node.path(CERTIFICATE), &node.path(KEY)));
+        handshake(&client(), address)
+    });
+    let want = if stands == Stands::After { new } else { old };
+    assert_eq!(served, Ok(want.der()), "{context}");
+    assert_eq!(node.open().unwrap(), Recovered::Nothing, "{context}");
+    stands
+}
+
+#[test]
+fn a_replacement_that_is_killed_anywhere_is_completed_by_the_next_run() {
+    if !have_strace() {
+        return;
+    }
+    let (old, new) = (Pair::new(), Pair::new());
+    let (mut before, mut after, mut between) = (0, 0, 0);
+    for (call, count) in calls(Work::Replace, &prepared(&old, &new)) {
+        for n in 1..=count {
+            let node = prepared(&old, &new);
+            let context = format!("killed at {call} {n}");
+            let said = tampered(Work::Replace, node.dir(), call, KILL, n);
+            // What others see before anything is recovered: no file is torn.
+            between += usize::from(node.stands(&old, &new).is_none());
+            match recovered(&node, &old, &new, &context) {
+                Stands::Before => before += 1,
+                Stands::After => after += 1,
+            }
+            assert!(said.is_none() || node.stands(&old, &new) == Some(Stands::After));
+            if call == "renameat" {
+                // The next renewal works, too.
+                let third = Pair::new();
+                node.replace(&[crate::node::apiserver(&third)]).unwrap();
+                assert_eq!(node.pair(), third, "{context}");
+                node.assert_clean(&context);
+            }
+        }
+    }
+    println!("killed: {before} ended before, {after} after, {between} of them were between");
+    assert!(
+        before > 30 && after > 10 && between >= 4,
+        "{before} {after} {between}"
+    );
+}
+
+/// A node whose pair is half replaced: the new key beside the old certificate.
+fn half(old: &Pair, new: &Pair, n: usize) -> Node {
+    let node = prepared(old, new);
+    tampered(Work::Replace, node.dir(), "renameat", KILL, n);
+    node
+}
+
+/// At which rename a death leaves the pair so.
+fn half_at(old: &Pair, new: &Pair) -> usize {
+    let found = (1..20).find(|n| {
+        let pair = half(old, new, *n).pair();
+        pair.key == new.key && pair.certificate == old.certificate
+    });
+    found.expect("no death between key and certificate")
+}
+
+#[test]
+fn what_completes_it_may_be_killed_as_well() {
+    if !have_strace() {
+        return;
+    }
+    let (old, new) = (Pair::new(), Pair::new());
+    let at = half_at(&old, &new);
+    let lost = |node: &Node| {
+        let staged = "/etc/kubernetes/pki/.stayput/apiserver.crt.new";
+        std::fs::remove_file(node.path(staged)).unwrap();
+    };
+    for (forward, end) in [(true, Stands::After), (false, Stands::Before)] {
+        let start = || {
+            let node = half(&old, &new, at);
+            if !forward {
+                lost(&node);
+            }
+            node
+        };
+        let mut kills = 0;
+        let calls = calls(Work::Recover, &start());
+        for (call, count) in calls {
+            // Opening changes nothing here: what is staged is staged.
+            for n in (1..=count).filter(|_| call != "openat" && CALLS.contains(&call)) {
+                let node = start();
+                let context = format!("forward: {forward}, recovery killed at {call} {n}");
+                tampered(Work::Recover, node.dir(), call, KILL, n);
+                assert_eq!(recovered(&node, &old, &new, &context), end, "{context}");
+                kills += 1;
+            }
+        }
+        assert!(kills > 10, "only {kills} kills");
+    }
+}
