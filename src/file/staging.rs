@@ -48,6 +48,15 @@ pub struct Identity {
     pub nanoseconds: i64,
 }
 
+impl Identity {
+    /// Whether both were last written at the same instant: the same file, or a copy that was made of
+    /// it with its times. More cannot be said of a file that was there before: an overlay gives one
+    /// of its lower layer another inode when it is linked.
+    pub fn is_written_with(self, other: Self) -> bool {
+        (self.modified, self.nanoseconds) == (other.modified, other.nanoseconds)
+    }
+}
+
 /// Where a file of a name is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spot {
@@ -211,7 +220,7 @@ impl Staging {
         let (hidden, kept) = (self.hidden()?, Spot::Kept.name(name));
         match rustix::fs::linkat(&self.folder, name, hidden, &kept, AtFlags::empty()) {
             Ok(()) => match self.identity(Spot::Kept, name)? {
-                Some(identity) if identity == old.identity => Ok(identity),
+                Some(kept) if kept.is_written_with(old.identity) => Ok(kept),
                 _ => Err(Error::Changed { path }),
             },
             // No links here, too many of them, or none to an immutable file.
@@ -435,6 +444,58 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder with its hidden one, in which something is staged as `file`.
+    fn staged() -> (tempfile::TempDir, Staging) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let mut staging = Staging::open(&root, Path::new("/etc")).unwrap();
+        staging.make().unwrap();
+        let staged = staging.stage(OsStr::new("file"), b"new", 0o600, None);
+        staged.unwrap().sync().unwrap();
+        (dir, staging)
+    }
+
+    #[test]
+    fn what_appeared_meanwhile_is_not_overwritten() {
+        let (dir, staging) = staged();
+        let path = dir.path().join("etc/file");
+        std::fs::write(&path, "foreign").unwrap();
+        let error = staging.swap_in(OsStr::new("file"), false).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"foreign");
+        std::fs::remove_file(&path).unwrap();
+        staging.swap_in(OsStr::new("file"), false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_staged_file_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, staging) = staged();
+        let mode = |path: &str| {
+            let metadata = std::fs::metadata(dir.path().join("etc").join(path)).unwrap();
+            metadata.permissions().mode() & 0o7777
+        };
+        assert_eq!(mode(HIDDEN), 0o700);
+        assert_eq!(mode(".stayput/file.new"), 0o600);
+        // Nobody but its writer may open it, even before it has its mode.
+        let file = staging.create(Spot::Kept, OsStr::new("file")).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0);
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_looked_at_is_not_kept_for_the_old_one() {
+        let (dir, staging) = staged();
+        let (path, name) = (dir.path().join("etc/file"), OsStr::new("file"));
+        std::fs::write(&path, "old").unwrap();
+        let old = staging.target(name).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "foreign").unwrap();
+        let error = staging.keep(name, &old).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+    }
 
     #[test]
     fn modes_are_kept_but_for_what_lets_others_in() {

@@ -21,8 +21,8 @@ fn a_call_that_fails_anywhere_leaves_everything_old_or_everything_new() {
     }
     let (old, new) = (Pair::new(), Pair::new());
     let (mut refused, mut undone, mut done) = (0, 0, 0);
-    for (call, count) in calls(Work::Replace, &prepared(&old, &new)) {
-        for n in 1..=count {
+    for (call, numbers) in calls(Work::Replace, &prepared(&old, &new)) {
+        for n in numbers {
             let node = prepared(&old, &new);
             let context = format!("{call} {n} fails with {}", error(call));
             let said = tampered(Work::Replace, node.dir(), call, error(call), n);

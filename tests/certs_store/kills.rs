@@ -6,7 +6,7 @@ use stayput::pki::store::Recovered;
 
 use crate::node::{CERTIFICATE, KEY, Node, Stands};
 use crate::pair::{Pair, client, handshake, serve_one};
-use crate::traced::{CALLS, Work, calls, have_strace, prepared, tampered};
+use crate::traced::{Work, calls, have_strace, prepared, tampered, trace};
 
 const KILL: &str = "signal=SIGKILL";
 
@@ -44,8 +44,8 @@ fn a_replacement_that_is_killed_anywhere_is_completed_by_the_next_run() {
     }
     let (old, new) = (Pair::new(), Pair::new());
     let (mut before, mut after, mut between) = (0, 0, 0);
-    for (call, count) in calls(Work::Replace, &prepared(&old, &new)) {
-        for n in 1..=count {
+    for (call, numbers) in calls(Work::Replace, &prepared(&old, &new)) {
+        for n in numbers {
             let node = prepared(&old, &new);
             let context = format!("killed at {call} {n}");
             let said = tampered(Work::Replace, node.dir(), call, KILL, n);
@@ -109,9 +109,9 @@ fn what_completes_it_may_be_killed_as_well() {
         };
         let mut kills = 0;
         let calls = calls(Work::Recover, &start());
-        for (call, count) in calls {
+        for (call, numbers) in calls {
             // Opening changes nothing here: what is staged is staged.
-            for n in (1..=count).filter(|_| call != "openat" && CALLS.contains(&call)) {
+            for n in numbers.filter(|_| call != "openat") {
                 let node = start();
                 let context = format!("forward: {forward}, recovery killed at {call} {n}");
                 tampered(Work::Recover, node.dir(), call, KILL, n);
@@ -121,4 +121,74 @@ fn what_completes_it_may_be_killed_as_well() {
         }
         assert!(kills > 10, "only {kills} kills");
     }
+}
+
+/// A line of a trace as the call and the files that it is about, by name.
+fn event(line: &str) -> Option<String> {
+    let (call, rest) = line.split_once('(')?;
+    let quoted = rest.split('"').skip(1).step_by(2);
+    let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = match call {
+        "renameat" | "renameat2" | "linkat" => quoted.map(last).collect(),
+        "unlinkat" => quoted.take(1).map(last).collect(),
+        "fsync" => {
+            let path = rest.split(['<', '>']).nth(1)?;
+            vec![last(path)]
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "{} {}",
+        call.trim_end_matches('2'),
+        names.join(" ")
+    ))
+}
+
+#[test]
+fn the_order_of_syncs() {
+    if !have_strace() {
+        return;
+    }
+    let node = prepared(&Pair::new(), &Pair::new());
+    // Two files and one folder are enough to read.
+    std::fs::remove_file(node.path("/etc/kubernetes/admin.conf")).unwrap();
+    let calls = ["renameat", "renameat2", "linkat", "unlinkat", "fsync"];
+    let lines = trace(Work::ReplacePair, &node, &calls);
+    let events: Vec<String> = lines.iter().filter_map(|line| event(line)).collect();
+    let journal = [
+        "fsync .journal.json.stayput",
+        "renameat .journal.json.stayput journal.json",
+        "fsync certificates",
+    ];
+    let want = [
+        // The folder of the journal.
+        &["fsync lib", "fsync stayput"][..],
+        &journal,
+        &["fsync apiserver.key.new", "fsync apiserver.crt.new"],
+        &[
+            "linkat apiserver.key apiserver.key.old",
+            "linkat apiserver.crt apiserver.crt.old",
+        ],
+        &["fsync .stayput", "fsync pki"],
+        // The commit point.
+        &journal,
+        &[
+            "renameat apiserver.key.new apiserver.key",
+            "renameat apiserver.crt.new apiserver.crt",
+        ],
+        &["fsync .stayput", "fsync pki"],
+        &["unlinkat apiserver.key.new", "unlinkat apiserver.key.old"],
+        &["unlinkat apiserver.crt.new", "unlinkat apiserver.crt.old"],
+        &[
+            "unlinkat .stayput",
+            "unlinkat journal.json",
+            "fsync certificates",
+        ],
+    ];
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let start = events
+        .iter()
+        .position(|event| *event == "fsync lib")
+        .unwrap();
+    assert_eq!(events[start..], want.concat());
 }

@@ -164,6 +164,28 @@ fn inner_read_only() {
 }
 
 #[test]
+fn an_overlay_will_do() {
+    let node = Node::with(&Pair::new());
+    // Upper and lower layer on different file systems: a file that is linked gets another inode.
+    let script = "cd \"$DIR\"; mkdir upper; mount -t tmpfs none upper; mkdir upper/u upper/w\n\
+        mount -t overlay -o lowerdir=etc/kubernetes,upperdir=upper/u,workdir=upper/w none etc/kubernetes\n\
+        inner obstacles::inner_overlay";
+    in_mount_namespace(node.dir(), script);
+}
+
+#[test]
+#[ignore = "run by another test in a namespace of its own"]
+fn inner_overlay() {
+    let node = Node::at(&inner_dir());
+    for _ in 0..3 {
+        let new = Pair::new();
+        node.replace(&batch(&new)).unwrap();
+        assert_eq!(node.pair(), new);
+        node.assert_clean("on an overlay");
+    }
+}
+
+#[test]
 fn a_journal_that_cannot_be_read_stops_everything() {
     let node = Node::with(&Pair::new());
     fs::create_dir_all(node.path("/var/lib/stayput")).unwrap();

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use stayput::pki::store::Store;
+use stayput::pki::store::{Set, Store};
 
 use crate::hosts_sample::{have, inner_dir};
-use crate::node::{Node, batch};
+use crate::node::{Node, apiserver, batch};
 use crate::pair::Pair;
 
 /// All that can change a file or a folder.
@@ -30,6 +31,8 @@ pub(crate) const CALLS: [&str; 10] = [
 pub(crate) enum Work {
     /// Replaces the batch with the pair in the file `new`.
     Replace,
+    /// Replaces one pair only.
+    ReplacePair,
     /// Finishes or undoes what another has left.
     Recover,
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Replace => "traced::inner_replace",
+            Self::ReplacePair => "traced::inner_replace_pair",
             Self::Recover => "traced::inner_recover",
         })
     }
@@ -46,15 +50,23 @@ impl fmt::Display for Work {
 #[test]
 #[ignore = "run by another test under strace"]
 fn inner_replace() {
+    replace(|pair| batch(pair).into());
+}
+
+#[test]
+#[ignore = "run by another test under strace"]
+fn inner_replace_pair() {
+    replace(|pair| vec![apiserver(pair)]);
+}
+
+fn replace(sets: impl Fn(&Pair) -> Vec<Set>) {
     let node = Node::at(&inner_dir());
     let pair = Pair {
         key: node.read("new/key").unwrap(),
         certificate: node.read("new/certificate").unwrap(),
     };
-    said(
-        node.replace(&batch(&pair))
-            .map_err(|error| error.to_string()),
-    );
+    let replaced = node.replace(&sets(&pair));
+    said(replaced.map_err(|error| error.to_string()));
 }
 
 #[test]
@@ -104,22 +116,33 @@ pub(crate) fn tampered(work: Work, dir: &Path, call: &str, how: &str, n: usize) 
     said.map(str::to_owned)
 }
 
-/// How often the work makes each call, from [`CALLS`].
-pub(crate) fn calls(work: Work, node: &Node) -> Vec<(&'static str, usize)> {
-    let log = node.path("trace");
-    let trace = format!("trace={}", CALLS.join(","));
-    let output = traced(
-        work,
-        node.dir(),
-        &["-o", log.to_str().unwrap(), "-e", &trace],
-    );
+/// Which calls the work makes, from [`CALLS`]: name and numbers, without those that the process makes
+/// before it comes to the store.
+pub(crate) fn calls(work: Work, node: &Node) -> Vec<(&'static str, RangeInclusive<usize>)> {
+    let lines = trace(work, node, &CALLS);
+    let dir = node.dir().to_str().unwrap();
+    let start = lines.iter().position(|line| line.contains(dir)).unwrap();
+    let number = |lines: &[String], call: &str| {
+        let call = format!("{call}(");
+        lines.iter().filter(|line| line.starts_with(&call)).count()
+    };
+    let range = |call: &'static str| {
+        let first = number(&lines[..start], call) + 1;
+        (call, first..=number(&lines, call))
+    };
+    CALLS.map(range).to_vec()
+}
+
+/// The calls of these names, with arguments, in order.
+pub(crate) fn trace(work: Work, node: &Node, calls: &[&str]) -> Vec<String> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let trace = format!("trace={}", calls.join(","));
+    let arguments = ["-y", "-o", log.path().to_str().unwrap(), "-e", &trace];
+    let output = traced(work, node.dir(), &arguments);
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(log).unwrap();
-    let count = |call: &&'static str| {
-        let call = format!(" {call}(");
-        text.lines().filter(|line| line.contains(&call)).count()
-    };
-    CALLS.iter().map(|call| (*call, count(call))).collect()
+    let call = |line: &str| line.split_once(' ').unwrap().1.trim_start().to_owned();
+    text.lines().map(call).collect()
 }
 
 pub(crate) fn have_strace() -> bool {

@@ -175,3 +175,61 @@ fn forget(folders: &Folders, journal: &Journal) -> Result<(), Error> {
     let mut known = journal.paths().filter_map(|path| folders.of(path));
     known.try_for_each(|(folder, name)| folder.forget(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Error, NewFile, finish_or_undo, prepare};
+    use super::*;
+
+    const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+    const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+
+    /// Stages a pair, lets `meanwhile` happen, and swaps.
+    fn swap(dir: &Path, meanwhile: impl Fn()) -> Error {
+        let root = Root::open(dir).unwrap();
+        journal::make_folder(&root).unwrap();
+        let file = |path: &str| NewFile {
+            path: Path::new("/").join(path),
+            bytes: b"new".to_vec().into(),
+            mode: 0o600,
+        };
+        let sets = [Set {
+            id: "apiserver".to_owned(),
+            files: vec![file(KEY), file(CERTIFICATE)],
+            old_certificate: None,
+        }];
+        let journal = prepare(&root, &sets).unwrap();
+        let (folders, journal) = stage(&root, &sets, journal).unwrap();
+        journal::save(&root, &journal).unwrap();
+        meanwhile();
+        finish_or_undo(&root, &folders, &journal).unwrap_err()
+    }
+
+    #[test]
+    fn what_others_do_between_staging_and_swapping_stays() {
+        for existed in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let (key, certificate) = (dir.path().join(KEY), dir.path().join(CERTIFICATE));
+            std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+            if existed {
+                std::fs::write(&key, "old").unwrap();
+                std::fs::write(&certificate, "old").unwrap();
+            }
+            let error = swap(dir.path(), || {
+                std::fs::write(dir.path().join("other"), "foreign").unwrap();
+                std::fs::rename(dir.path().join("other"), &certificate).unwrap();
+            });
+            assert!(matches!(error, Error::Undone(_)), "{error}");
+            assert!(error.to_string().contains("another program"), "{error}");
+            let key = std::fs::read_to_string(key).ok();
+            assert_eq!(key.as_deref(), existed.then_some("old"));
+            assert_eq!(std::fs::read(certificate).unwrap(), b"foreign");
+            assert!(!dir.path().join("etc/kubernetes/pki/.stayput").exists());
+            assert!(
+                !dir.path()
+                    .join("var/lib/stayput/certificates/journal.json")
+                    .exists()
+            );
+        }
+    }
+}
