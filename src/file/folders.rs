@@ -46,8 +46,8 @@ pub fn make_folder(root: &Root, path: &Path, mode: u32) -> Result<(), Error> {
     }
     // Whatever the umask says.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed())?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(failed())?;
+    let folder = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed())?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)).map_err(failed())?;
     sync_folder(&parent, path)
 }
 

@@ -41,7 +41,9 @@ use target::{Swap, Target};
 
 pub use folders::{make_folder, missing_folders, remove_empty_folder};
 pub use in_place::InPlace;
-pub use staging::{HIDDEN, Identity, Old, Spot, Staged, Staging, replaceable};
+pub use staging::{
+    HIDDEN, Identity, Old, Spot, Staged, Staging, replaceable, sync_files, sync_folders,
+};
 
 /// How often a file is read again because somebody else keeps changing it.
 const ATTEMPTS: usize = 5;

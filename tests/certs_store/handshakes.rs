@@ -47,7 +47,7 @@ fn only_a_handshake_within_a_swap_can_fail() {
                 let last = swapped.load(Ordering::SeqCst);
                 let before = moment.load(Ordering::SeqCst);
                 let shown = handshake(&config, address);
-                let quiet = before % 2 == 0 && moment.load(Ordering::SeqCst) == before;
+                let quiet = before.is_multiple_of(2) && moment.load(Ordering::SeqCst) == before;
                 failed.fetch_add(usize::from(shown.is_err()), Ordering::SeqCst);
                 handshakes.fetch_add(1, Ordering::SeqCst);
                 if quiet {

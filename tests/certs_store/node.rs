@@ -129,7 +129,8 @@ impl Node {
         let mut found = Vec::new();
         walk(&self.path("/etc"), &mut |path| {
             let name = path.file_name().unwrap().to_str().unwrap();
-            if name.starts_with('.') || name.ends_with(".new") || name.ends_with(".old") {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if name.starts_with('.') || matches!(extension, Some("new" | "old")) {
                 found.push(path.to_owned());
             }
         });

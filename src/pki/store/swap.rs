@@ -47,6 +47,11 @@ impl Folders {
         })
     }
 
+    fn sync(&self) -> Result<(), Error> {
+        let folders: Vec<&Staging> = self.0.values().flatten().collect();
+        file::sync_folders(&folders)
+    }
+
     /// Removes what may be removed of earlier runs whose journal is gone.
     pub(super) fn sweep(&self) -> Result<(), Error> {
         self.each(Staging::sweep)
@@ -80,8 +85,8 @@ pub(super) fn stage(
         let file = folder.stage(name, &new.bytes, new.mode, old.as_ref())?;
         staged.push((old, file));
     }
-    // Not before all are written: one transaction of the file system takes many of them.
-    staged.iter().try_for_each(|(_, file)| file.sync())?;
+    let files: Vec<&Staged> = staged.iter().map(|(_, file)| file).collect();
+    file::sync_files(&files)?;
     let entries = journal.sets.iter_mut().flat_map(|set| &mut set.files);
     for (entry, (old, file)) in entries.zip(&staged) {
         let (folder, name) = folders.must(&entry.path)?;
@@ -91,7 +96,7 @@ pub(super) fn stage(
             entry.kept = Some(folder.keep(name, old)?);
         }
     }
-    folders.each(Staging::sync)?;
+    folders.sync()?;
     journal.phase = Phase::Swapping;
     Ok((folders, journal))
 }
@@ -129,7 +134,7 @@ pub(super) fn finish(folders: &Folders, journal: &Journal) -> Result<(), Error> 
             folder.swap_in(name, file.old.is_some())?;
         }
     }
-    folders.each(Staging::sync)
+    folders.sync()
 }
 
 /// Gives every file that was replaced its old place again, durably. Nothing is done if one cannot
@@ -149,14 +154,14 @@ pub(super) fn undo(folders: &Folders, journal: &Journal) -> Result<(), Error> {
             folder.restore(name, file.old.is_some())?;
         }
     }
-    folders.each(Staging::sync)
+    folders.sync()
 }
 
 /// Removes what is left of a change of which no target is changed, the journal last.
 pub(super) fn withdraw(root: &Root, folders: &Folders, journal: &Journal) -> Result<(), Error> {
     forget(folders, journal)?;
     // A staged file that came back after a power failure would be without its journal.
-    folders.each(Staging::sync)?;
+    folders.sync()?;
     folders.each(Staging::close)?;
     for folder in journal.made.iter().rev() {
         file::remove_empty_folder(root, folder)?;
