@@ -57,10 +57,10 @@ fn a_call_that_fails_anywhere_leaves_everything_old_or_everything_new() {
     );
 }
 
-/// Replaces with one kind of call failing from first to last.
-fn always(node: &Node, call: &str, errno: &str) -> String {
+/// Replaces with one kind of call failing from the n-th to the last.
+fn always(node: &Node, call: &str, errno: &str, n: usize) -> String {
     let trace = format!("trace={call}");
-    let inject = format!("inject={call}:error={errno}");
+    let inject = format!("inject={call}:error={errno}:when={n}+");
     let arguments = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
     let output = crate::traced::traced(Work::Replace, node.dir(), &arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -80,7 +80,7 @@ fn a_filesystem_without_links_or_without_a_rename_that_refuses_will_do() {
         ("renameat2", "EINVAL"),
     ] {
         let node = prepared(&old, &new);
-        assert_eq!(always(&node, call, errno), "done", "{call} {errno}");
+        assert_eq!(always(&node, call, errno, 1), "done", "{call} {errno}");
         assert_eq!(
             node.stands(&old, &new),
             Some(Stands::After),
@@ -124,4 +124,30 @@ fn a_copy_that_was_kept_for_want_of_links_comes_back_as_well() {
         }
         assert!(undone > 0);
     }
+}
+
+#[test]
+fn what_can_be_neither_finished_nor_undone_is_completed_by_the_next_run() {
+    if !have_strace() {
+        return;
+    }
+    let (old, new) = (Pair::new(), Pair::new());
+    let mut halfway = 0;
+    for n in 1..12 {
+        let node = prepared(&old, &new);
+        let said = always(&node, "renameat", "EROFS", n);
+        if said.contains("could not be taken back") {
+            halfway += 1;
+            assert!(said.contains("read-only"), "{said}");
+            assert!(said.contains("stayput certs renew"), "{said}");
+            assert_eq!(node.stands(&old, &new), None, "{said}");
+        } else {
+            assert!(node.stands(&old, &new).is_some(), "{said}");
+            node.assert_clean(&said);
+        }
+        node.open().unwrap();
+        assert!(node.stands(&old, &new).is_some(), "{said}");
+        node.assert_clean(&said);
+    }
+    assert!(halfway >= 2, "only {halfway}");
 }
