@@ -20,42 +20,18 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::target::{is_mount_point, open_regular};
-use super::{Error, attributes, fsync_folder, lock};
-use crate::root::{Place, Root, read_regular};
+use super::old::{identity, look};
+use super::{Error, Identity, Old, attributes, failed, fsync_folder, lock};
+use crate::root::{Root, read_regular};
 
 /// The hidden folder's name.
 pub const HIDDEN: &str = ".stayput";
-
-/// Which file something is, whatever its name: it stays the same when the file is renamed or linked,
-/// and differs for another file even if that one got the same inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// The inode's number.
-    pub inode: u64,
-    /// When it was last written, in Unix time.
-    pub modified: i64,
-    /// The same, the nanoseconds.
-    pub nanoseconds: i64,
-}
-
-impl Identity {
-    /// Whether both were last written at the same instant: the same file, or a copy that was made of
-    /// it with its times. More cannot be said of a file that was there before: an overlay gives one
-    /// of its lower layer another inode when it is linked.
-    pub fn is_written_with(self, other: Self) -> bool {
-        (self.modified, self.nanoseconds) == (other.modified, other.nanoseconds)
-    }
-}
 
 /// Where a file of a name is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +55,6 @@ impl Spot {
         });
         name
     }
-}
-
-/// A file that is to be replaced.
-#[derive(Debug)]
-pub struct Old {
-    fd: OwnedFd,
-    stat: Stat,
-    /// Which file it is.
-    pub identity: Identity,
 }
 
 /// A folder with its hidden one. The folder is locked while this lives.
@@ -364,102 +331,6 @@ impl Staged {
     }
 }
 
-/// How many threads wait for the disk at most.
-const THREADS: usize = 4;
-
-/// Makes the contents of many files durable: [`Staged::sync`] of each.
-pub fn sync_files(files: &[&Staged]) -> Result<(), Error> {
-    together(files, 4, |file| file.sync())
-}
-
-/// Makes many folders durable: [`Staging::sync`] of each.
-pub fn sync_folders(folders: &[&Staging]) -> Result<(), Error> {
-    together(folders, 1, |folder| folder.sync())
-}
-
-/// Does something with all items, in several threads where each has at least `share` of them. A disk
-/// that is asked for several fsyncs at once does them in one go: those of 31 files took 9 ms instead
-/// of 60.
-fn together<T: Sync>(
-    items: &[T],
-    share: usize,
-    work: impl Fn(&T) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let each = |items: &[T]| items.iter().try_for_each(&work);
-    let mut shares = items.chunks(items.len().div_ceil(THREADS).max(share));
-    let own = shares.next().unwrap_or_default();
-    std::thread::scope(|scope| {
-        let mut others = Vec::new();
-        for share in shares {
-            match std::thread::Builder::new().spawn_scoped(scope, move || each(share)) {
-                Ok(thread) => others.push(thread),
-                Err(_) => each(share)?,
-            }
-        }
-        each(own)?;
-        for thread in others {
-            match thread.join() {
-                Ok(done) => done?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(())
-    })
-}
-
-/// The file that can be replaced at a path, and errors for what cannot; `None` where there is none,
-/// nor a folder for it.
-pub fn replaceable(root: &Root, path: &Path) -> Result<Option<Old>, Error> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        let path = path.to_owned();
-        return Err(Error::NotRegular { path });
-    };
-    match root.open_at(parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
-        Ok(folder) => look(&folder, name, path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("open the folder of", path)(error)),
-    }
-}
-
-fn look(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Old>, Error> {
-    let place = Place {
-        folder: folder.try_clone().map_err(Error::io("open", path))?,
-        name: name.to_owned(),
-    };
-    match rustix::fs::readlinkat(folder, name, Vec::new()) {
-        Ok(_) => {
-            let path = path.to_owned();
-            return Err(Error::Symlink { path });
-        }
-        // What is there is no link, or nothing is there.
-        Err(Errno::INVAL | Errno::NOENT) => {}
-        Err(errno) => return Err(failed("look at", path)(errno)),
-    }
-    let Some((fd, stat)) = open_regular(&place, OFlags::RDONLY, path)? else {
-        return Ok(None);
-    };
-    if is_mount_point(&fd) {
-        return Err(Error::CannotRename {
-            path: path.to_owned(),
-            obstacle: "it is a mount point",
-            source: Errno::BUSY.into(),
-        });
-    }
-    let file = File::from(fd);
-    let identity = identity(&file, path)?;
-    let fd = file.into();
-    Ok(Some(Old { fd, stat, identity }))
-}
-
-fn identity(file: &File, path: &Path) -> Result<Identity, Error> {
-    let metadata = file.metadata().map_err(Error::io("look at", path))?;
-    Ok(Identity {
-        inode: metadata.ino(),
-        modified: metadata.mtime(),
-        nanoseconds: metadata.mtime_nsec(),
-    })
-}
-
 /// The old file's mode without what a file of this kind must not allow: for one that is closed to
 /// others everything but its group's right to read, for an open one the right to write it.
 fn narrowed(old: u32, mode: u32) -> u32 {
@@ -473,15 +344,6 @@ fn unlink(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         other => other,
-    }
-}
-
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
-    move |errno| match errno {
-        Errno::ROFS => Error::ReadOnly {
-            path: path.to_owned(),
-        },
-        _ => Error::io(operation, path)(errno),
     }
 }
 
