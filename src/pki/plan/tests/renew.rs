@@ -217,6 +217,15 @@ fn what_is_odd_is_refused_even_if_due_and_replaced_by_order() {
                 renew(&[], true),
             ] {
                 let line = of(&order, &wanted, &inventory, "apiserver");
+                // Somebody else's on purpose, perhaps: that matters when it ends, or is asked for.
+                let patience = want.contains("signed by")
+                    && ends == LATER
+                    && order != renew(&["apiserver"], false);
+                let want = if patience {
+                    want.replace("refuse", "keep")
+                } else {
+                    (*want).to_owned()
+                };
                 assert_eq!(line, format!("{want}{remedy}"));
             }
             let forced = renew(&["apiserver"], true);
