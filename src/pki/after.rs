@@ -171,9 +171,10 @@ impl Machine<'_> {
 
 fn told(step: &str, begun: Instant, ended: Result<(StepResult, String), String>) -> Outcome {
     let (result, detail) = ended.unwrap_or_else(|error| (StepResult::Failed, error));
-    match result {
-        StepResult::Failed => tracing::error!(step, "after the renewal: {detail}"),
-        _ => tracing::info!(step, "after the renewal: {detail}"),
+    if result == StepResult::Failed {
+        tracing::error!(step, "after the renewal: {detail}");
+    } else {
+        tracing::info!(step, "after the renewal: {detail}");
     }
     Outcome {
         step: step.to_owned(),
@@ -227,9 +228,10 @@ impl Stop {
                 .signals
                 .iter_mut()
                 .map(|signal| signal.poll_recv(context));
-            match polled.any(|signal| signal.is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if polled.any(|signal| signal.is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;
@@ -237,10 +239,10 @@ impl Stop {
     }
 
     fn check(&self) -> Result<(), String> {
-        match self.asked {
-            true => Err("left undone, because stayput was told to end".to_owned()),
-            false => Ok(()),
+        if self.asked {
+            return Err("left undone, because stayput was told to end".to_owned());
         }
+        Ok(())
     }
 }
 

@@ -50,12 +50,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A kubelet sees a change after 20 s at the latest, gives a pod 30 s to end, and needs a few
-    /// seconds of its own for each.
+    /// A kubelet sees a change after 20 s at the latest, and gives a pod 30 s to end. A container that
+    /// has ended within the last ten minutes already, for whatever reason, it starts only after a
+    /// pause of up to 300 s (`CrashLoopBackOff`, kubelet's `MaxContainerBackOff`).
     fn default() -> Self {
         Self {
             gone: Duration::from_mins(2),
-            back: Duration::from_mins(1),
+            back: Duration::from_mins(6),
             look: Duration::from_millis(200),
         }
     }
