@@ -224,6 +224,8 @@ pub fn recover(root: &Root) -> Result<Vec<Recovered>, Error> {
     for pod in left_out(root)? {
         recovered.extend(Places::of(&pod)?.put_back(root)?);
     }
+    // An empty one is in nobody's way.
+    let _ = remove_empty_folder(root, Path::new(FOLDER));
     Ok(recovered)
 }
 
@@ -241,7 +243,8 @@ pub fn left_out(root: &Root) -> Result<Vec<String>, Error> {
         let entry = entry.map_err(|errno| Error::Folder(errno.into()))?;
         let pod = entry.file_name().to_str().ok();
         let pod = pod.and_then(|name| name.strip_suffix(".yaml"));
-        pods.extend(pod.filter(|pod| !pod.is_empty()).map(str::to_owned));
+        // Another's name is another's file.
+        pods.extend(pod.filter(|pod| is_pod(pod)).map(str::to_owned));
     }
     Ok(pods.into_iter().collect())
 }
@@ -255,9 +258,7 @@ struct Places {
 
 impl Places {
     fn of(pod: &str) -> Result<Self, Error> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // The kubelet passes over names that begin with a dot.
-        if pod.is_empty() || pod.starts_with('.') || !pod.chars().all(plain) {
+        if !is_pod(pod) {
             return Err(Error::Name(pod.to_owned()));
         }
         let file = format!("{pod}.yaml");
@@ -318,6 +319,12 @@ impl Places {
         }
         Ok(None)
     }
+}
+
+/// Whether a manifest can be named so. The kubelet passes over names that begin with a dot.
+fn is_pod(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }
 
 /// Waits until none of the processes is left; `false` when that takes too long.
