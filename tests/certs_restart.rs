@@ -54,6 +54,12 @@ impl Node {
         std::fs::write(node.file(MANIFESTS), &node.text).unwrap();
         let (manifest, done) = (node.file(MANIFESTS), node.done.clone());
         let mut running = Some(pod(&command));
+        // For an instant within execve(2) a process has no arguments.
+        let processes = Processes::new(Path::new("/proc"));
+        support::until("the pod is seen", || {
+            let seen = processes.running(std::slice::from_ref(&command));
+            !seen.unwrap().is_empty()
+        });
         node.kubelet = Some(std::thread::spawn(move || {
             while !done.load(Ordering::SeqCst) {
                 match (manifest.exists(), &mut running) {

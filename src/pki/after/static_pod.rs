@@ -200,16 +200,17 @@ pub async fn restart(
         return Err(Error::Displaced { manifest, kept });
     }
     let gone = left.elapsed();
-    if !waited? {
+    let Some(others) = waited? else {
         let (pod, limit) = (pod.to_owned(), limits.gone);
         return Err(Error::StillRuns { pod, limit });
-    }
+    };
+    let known = before.union(&others).copied().collect();
     let returned = Instant::now();
     let runs = tokio::select! {
-        runs = back(processes, &command, &before, limits) => runs?,
+        runs = back(processes, &command, &known, limits) => runs?,
         () = &mut stop => return Err(Error::Stopped(pod.to_owned())),
     };
-    if !runs {
+    if runs.is_none() {
         let (pod, limit) = (pod.to_owned(), limits.back);
         return Err(Error::NotBack { pod, limit });
     }
@@ -327,42 +328,45 @@ fn is_pod(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }
 
-/// Waits until none of the processes is left; `false` when that takes too long.
+/// Waits until none of the processes is left. Gives those that run besides; `None` when that takes too
+/// long.
 async fn gone(
     processes: &Processes,
     command: &[String],
     before: &BTreeSet<Id>,
     limits: &Limits,
-) -> Result<bool, Error> {
+) -> Result<Option<BTreeSet<Id>>, Error> {
     let left = |now: &BTreeSet<Id>| now.is_disjoint(before);
     until(processes, command, limits.gone, limits.look, left).await
 }
 
-/// Waits until there is another process; `false` when that takes too long.
+/// Waits until there is one that is not known. `None` when that takes too long.
 async fn back(
     processes: &Processes,
     command: &[String],
-    before: &BTreeSet<Id>,
+    known: &BTreeSet<Id>,
     limits: &Limits,
-) -> Result<bool, Error> {
-    let new = |now: &BTreeSet<Id>| !now.is_subset(before);
+) -> Result<Option<BTreeSet<Id>>, Error> {
+    let new = |now: &BTreeSet<Id>| !now.is_subset(known);
     until(processes, command, limits.back, limits.look, new).await
 }
 
+/// What runs as soon as that holds for it; `None` when that takes too long.
 async fn until(
     processes: &Processes,
     command: &[String],
     limit: Duration,
     look: Duration,
     holds: impl Fn(&BTreeSet<Id>) -> bool,
-) -> Result<bool, Error> {
+) -> Result<Option<BTreeSet<Id>>, Error> {
     let deadline = Instant::now() + limit;
     loop {
-        if holds(&processes.running(command)?) {
-            return Ok(true);
+        let running = processes.running(command)?;
+        if holds(&running) {
+            return Ok(Some(running));
         }
         if Instant::now() >= deadline {
-            return Ok(false);
+            return Ok(None);
         }
         sleep(look).await;
     }
