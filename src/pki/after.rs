@@ -4,7 +4,7 @@
 //! kubelet ([`static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
 //! next. The new certificates are in their places already and stay there whatever happens here.
 //!
-//! A step that fails is owed ([`owed`]): the next run does all steps of those items again.
+//! A step that fails is owed ([`mod@owed`]): the next run does all steps of those items again.
 //!
 //! A signal to end (SIGTERM, SIGINT, SIGHUP) is taken while this works: the pod's manifest is put
 //! back first, a program is killed, and the steps that are left are told to be left.
