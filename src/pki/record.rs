@@ -98,6 +98,11 @@ struct Stored {
     record: Record,
 }
 
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// The record after one more run, which ended at `now`.
 pub fn after_run(previous: Option<Record>, run: Run, now: i64) -> Record {
     let previous = previous.unwrap_or_default();
@@ -142,10 +147,6 @@ pub fn read(root: &Root) -> Result<Option<Record>, Error> {
         Err(error) => return Err(Error::Unreadable(error)),
     };
     // The format first: another one may have other keys.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
     let Format { format } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
     if format != FORMAT {
         return Err(damaged(&format_args!("format {format} is not {FORMAT}")));
