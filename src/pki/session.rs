@@ -3,6 +3,7 @@
 //! One at a time per node, under a lock of its own. What an earlier run has left unfinished is put
 //! right first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,10 +22,12 @@ use super::plan::{Action, Decision, Order, plan};
 use super::prepare::{self, Prepared, prepare};
 use super::profile::Names;
 use super::record;
+use super::spread;
 use super::store::{self, Store};
 use super::wanted::{Item, Wanted, wanted};
 use super::window::date;
 use crate::config::{Cluster, Node, Problems};
+use crate::file;
 use crate::lock::{self, Lock};
 use crate::root::Root;
 
@@ -145,6 +148,9 @@ pub enum Error {
     /// An earlier run's journal, or new files.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What is to follow cannot be written down, so nothing is renewed.
+    #[error("{0}; nothing was renewed")]
+    Owe(#[from] file::Error),
     /// A static pod's manifest that an earlier run has taken out.
     #[error(transparent)]
     After(#[from] static_pod::Error),
@@ -224,28 +230,48 @@ impl Session {
         let order = renewal.order(&self.wanted, &inventory)?;
         let decisions = plan(&order, &self.wanted, &inventory, now);
         let mut rows = rows(&self.wanted, &decisions);
-        let mut renewed: Vec<Item> = Vec::new();
+        let owed = after::owed(&self.root);
+        let mut renewed = BTreeSet::new();
         if decisions.iter().any(|d| d.action.changes()) {
             moment.may_issue(!renewal.unattended)?;
             for (id, result) in prepare(&self.root, &self.wanted, &inventory, &decisions, now)? {
-                let placed = result.map_err(Error::from).and_then(|prepared| {
-                    self.store.replace(std::slice::from_ref(&prepared.set))?;
-                    Ok(prepared.certificate)
-                });
+                let placed = result
+                    .map_err(Error::from)
+                    .and_then(|prepared| self.place(prepared, &owed));
                 match placed {
                     Ok(certificate) => {
                         succeed(&mut rows, &id, certificate.as_ref());
-                        let item = self.wanted.items.iter().find(|item| item.id == id);
-                        renewed.extend(item.cloned());
+                        renewed.insert(id);
                     }
                     Err(error) => fail(&mut rows, &id, &error),
                 }
             }
         }
         self.remember(moment, !renewed.is_empty());
+        let follow = |item: &&Item| renewed.contains(&item.id) || owed.contains(&item.id);
+        let items: Vec<Item> = self.wanted.items.iter().filter(follow).cloned().collect();
         let steps = &self.cluster.certificates.after_renew;
-        let after = after::after_renew(&self.root, steps, &renewed).await;
+        let after = after::after_renew(&self.root, steps, &items).await;
         Ok((rows, after))
+    }
+
+    /// Lets one new certificate take its place. What follows is owed from before that moment on, so
+    /// that it is made good if this run dies.
+    fn place(
+        &self,
+        prepared: Prepared,
+        owed: &BTreeSet<String>,
+    ) -> Result<Option<Certificate>, Error> {
+        let id = &prepared.set.id;
+        after::owe(&self.root, [id.as_str()])?;
+        if let Err(error) = self.store.replace(std::slice::from_ref(&prepared.set)) {
+            if !owed.contains(id) {
+                // At worst something is restarted in vain.
+                let _ = after::owed::forget(&self.root, id);
+            }
+            return Err(error.into());
+        }
+        Ok(prepared.certificate)
     }
 
     /// Keeps the time for later runs. The certificates are there already, so a failure is only told.
@@ -351,6 +377,18 @@ impl Done {
         self.items.iter().any(|row| row.did.is_bad())
             || self.after.iter().any(|o| o.result == StepResult::Failed)
     }
+}
+
+/// How long a run that a timer starts waits for this node's turn.
+pub fn turn(root: &Root, node: &Node, period: Duration) -> Duration {
+    // What cannot be looked at is for the run to tell.
+    let interrupted = Store::peek(root).unwrap_or(true)
+        || static_pod::left_out(root).map_or(true, |pods| !pods.is_empty());
+    if interrupted {
+        return Duration::ZERO;
+    }
+    let last = record::read(root).ok().flatten();
+    spread::before_run(last.as_ref(), node.kubernetes_name.as_str(), period)
 }
 
 /// What a master should have.

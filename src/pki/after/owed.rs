@@ -29,6 +29,13 @@ pub fn owe<'a>(root: &Root, ids: impl IntoIterator<Item = &'a str>) -> Result<()
     set(root, &all)
 }
 
+/// Takes an id out again: its renewal did not come to pass.
+pub fn forget(root: &Root, id: &str) -> Result<(), file::Error> {
+    let mut all = owed(root);
+    all.remove(id);
+    set(root, &all)
+}
+
 /// Makes it these.
 pub fn set(root: &Root, ids: &BTreeSet<String>) -> Result<(), file::Error> {
     let path = Path::new(PATH);

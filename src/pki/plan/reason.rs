@@ -104,7 +104,7 @@ pub enum Reason {
         /// Who has.
         issuer: String,
     },
-    /// Refused: its key is open to others, and a new one would be, too.
+    /// Refused: its key is open to others.
     Exposed {
         /// The item.
         id: String,
@@ -240,8 +240,8 @@ impl fmt::Display for Reason {
             }
             Self::Exposed { id, exposed } => write!(
                 f,
-                "{path} has mode {mode:04o}, so that others may have its key: `chmod 0600 {path}`, \
-                 then `stayput certs renew {id} --force` for a new key",
+                "{path} has mode {mode:04o}, so that others may have its key: `stayput certs renew {id} \
+                 --force` makes a new one that is closed to them; to keep this one, `chmod 0600 {path}`",
                 path = exposed.path.display(),
                 mode = exposed.mode
             ),

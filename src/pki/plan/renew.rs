@@ -151,13 +151,14 @@ impl Renewal<'_> {
         }
     }
 
-    /// What stands in the way of a renewal, even of one that is due. By order it is replaced; but a
-    /// new key would get the old one's mode, so that a key which others can read stays a matter for
-    /// a person.
+    /// What stands in the way of a renewal, even of one that is due. By order it is replaced; a key that
+    /// others could read is then closed to them ([`store::NewFile`](crate::pki::store::NewFile)).
     fn trouble(&self, present: &Present) -> Result<(), Stop> {
         let id = || self.item.id.clone();
         let secret = |exposed: &&_| is_secret(self.item, exposed);
-        if let Some(exposed) = present.exposed.iter().find(secret) {
+        if let Some(exposed) = present.exposed.iter().find(secret)
+            && !self.force
+        {
             return Err(Stop::Refuse(Reason::Exposed {
                 id: id(),
                 exposed: exposed.clone(),
