@@ -186,7 +186,7 @@ impl fmt::Display for Reason {
             ),
             Self::RenewsItself => f.write_str("the kubelet renews it itself"),
             Self::GainsNothing { ends, authority } => gains_nothing(f, *ends, *authority),
-            Self::Absent => f.write_str("is not there"),
+            Self::Absent => f.write_str("was missing"),
             Self::PublicAbsent => f.write_str("its public key is not there"),
             Self::Due {
                 ends,
