@@ -12,15 +12,16 @@ use stayput::root::Root;
 use tar::{Builder, EntryType, Header};
 
 use crate::made::{Pair, authority, key, leaf, now, year};
+use crate::sample::shared;
 use crate::support::{here, run};
 
 const NAMES: [&str; 8] = [
     "pki/ca.crt",
     "pki/ca.key",
-    "pki/front-proxy-ca.crt",
-    "pki/front-proxy-ca.key",
     "pki/etcd/ca.crt",
     "pki/etcd/ca.key",
+    "pki/front-proxy-ca.crt",
+    "pki/front-proxy-ca.key",
     "pki/sa.pub",
     "pki/sa.key",
 ];
@@ -79,7 +80,7 @@ impl Machine {
     }
 
     fn collect(&self) -> Bundle {
-        Bundle::collect(&self.root()).unwrap()
+        Bundle::collect(&self.root(), shared()).unwrap()
     }
 
     fn archive(&self) -> Vec<u8> {
@@ -90,7 +91,7 @@ impl Machine {
 
     /// What would be written here, by id; or why nothing.
     fn take(&self, archive: &[u8]) -> Result<Vec<Set>, String> {
-        let bundle = Bundle::read(archive).map_err(|e| e.to_string())?;
+        let bundle = Bundle::read(archive, shared()).map_err(|e| e.to_string())?;
         bundle.check(now()).map_err(|e| e.to_string())?;
         bundle.sets(&self.root()).map_err(|e| e.to_string())
     }
@@ -123,7 +124,7 @@ fn a_second_master_gets_exactly_what_it_needs() {
         "the same files make the same bundle"
     );
     let sets = second.take(&archive).unwrap();
-    assert_eq!(ids(&sets), ["ca", "front-proxy-ca", "etcd-ca", "sa"]);
+    assert_eq!(ids(&sets), ["ca", "etcd-ca", "front-proxy-ca", "sa"]);
     let files: Vec<(&str, u32)> = sets
         .iter()
         .flat_map(|set| &set.files)
@@ -517,7 +518,9 @@ fn files_that_cannot_be_read_are_named() {
     let first = Machine::first();
     first.lose("pki/ca.key");
     std::fs::create_dir(first.path("pki/ca.key")).unwrap();
-    let message = Bundle::collect(&first.root()).unwrap_err().to_string();
+    let message = Bundle::collect(&first.root(), shared())
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with("cannot read /etc/kubernetes/pki/ca.key: "),
         "{message}"

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use tar::{Archive, Builder, Entry, EntryType, Header};
 use zeroize::Zeroizing;
 
-use super::{Bundle, Error, mode, names};
+use super::{Bundle, Error, Pair, mode};
 
 /// How many bytes an archive may have; a usual one has 20,000.
 pub const LIMIT: u64 = 1 << 20;
@@ -14,25 +14,22 @@ pub const LIMIT: u64 = 1 << 20;
 /// A tar ends with two blocks of zeros (POSIX, pax, "ustar Interchange Format").
 const END: [u8; 1024] = [0; 1024];
 
-/// The folders of the files; tar adds them where it is given folders.
-const FOLDERS: [&str; 4] = ["pki", "pki/", "pki/etcd", "pki/etcd/"];
-
 impl Bundle {
     /// Reads an archive to its end. Regular files of the expected names only, each once; the folders
     /// that they lie in are passed over.
-    pub fn read(input: impl Read) -> Result<Self, Error> {
+    pub fn read(input: impl Read, pairs: Vec<Pair>) -> Result<Self, Error> {
         let bytes = read_bounded(input)?;
         if !bytes.ends_with(&END) {
             return Err(Error::CutOff);
         }
-        let mut bundle = Self::default();
+        let mut bundle = Self::empty(pairs);
         let mut archive = Archive::new(bytes.as_slice());
         for entry in archive.entries().map_err(Error::archive("read"))? {
             let mut entry = entry.map_err(Error::archive("read"))?;
-            if is_folder(&entry) {
+            if is_folder(&entry, &bundle.pairs) {
                 continue;
             }
-            let name = expected(&entry)?;
+            let name = expected(&entry, &bundle.pairs)?;
             let room = usize::try_from(entry.size()).map_or(0, |size| size.min(bytes.len()));
             let mut contents = Zeroizing::new(Vec::with_capacity(room));
             let read = entry.read_to_end(&mut contents);
@@ -48,7 +45,8 @@ impl Bundle {
     /// make the same bytes.
     pub fn write(&self, output: impl Write) -> Result<(), Error> {
         let mut archive = Builder::new(output);
-        let files = names().filter_map(|name| Some((name, self.files.get(name)?)));
+        let names = self.pairs.iter().flat_map(Pair::names);
+        let files = names.filter_map(|name| Some((name, self.files.get(name)?)));
         let written = files.into_iter().try_for_each(|(name, bytes)| {
             let mut header = Header::new_ustar();
             header.set_entry_type(EntryType::Regular);
@@ -75,17 +73,22 @@ fn read_bounded(input: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(bytes)
 }
 
-fn is_folder(entry: &Entry<'_, impl Read>) -> bool {
-    let path = entry.path_bytes();
-    let known = FOLDERS.iter().any(|folder| folder.as_bytes() == &*path);
+/// The folders of the files; tar adds them where it is given folders.
+fn is_folder(entry: &Entry<'_, impl Read>, pairs: &[Pair]) -> bool {
+    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let folder = format!("{}/", path.trim_end_matches('/'));
+    let mut names = pairs.iter().flat_map(Pair::names);
+    let known = names.any(|name| name.starts_with(&folder));
     known && entry.header().entry_type() == EntryType::Directory
 }
 
 /// Which of the files it is. Nothing but the very name will do, so there is no path to be careful with.
-fn expected(entry: &Entry<'_, impl Read>) -> Result<&'static str, Error> {
+fn expected(entry: &Entry<'_, impl Read>, pairs: &[Pair]) -> Result<String, Error> {
     let path = entry.path_bytes();
-    let name = names().find(|name| name.as_bytes() == &*path);
+    let mut names = pairs.iter().flat_map(Pair::names);
+    let name = names.find(|name| name.as_bytes() == &*path);
     let name = name.ok_or_else(|| unexpected(entry, "which does not belong there"))?;
+    let name = name.to_owned();
     if entry.header().entry_type() == EntryType::Regular {
         Ok(name)
     } else {

@@ -5,7 +5,8 @@
 //! stayput certs bundle | ssh master-2 stayput certs unbundle
 //! ```
 //!
-//! The archive holds eight names at most, below `/etc/kubernetes`: plain ustar, so that
+//! The archive holds what masters share, by names below `/etc/kubernetes` that the catalogue and the
+//! cluster file give: plain ustar, so that
 //! `tar -x -C /etc/kubernetes` reads it too, and one that `tar` made is taken where it holds nothing
 //! else. It is checked as a whole before it leaves and again where it arrives: a key that does not
 //! belong to its certificate would be found out by every master later.
@@ -33,59 +34,57 @@ use super::certificate::Certificate;
 use super::key::PrivateKey;
 use super::pem;
 use super::store::{NewFile, Set};
+use super::wanted::{Item, Kind, Wanted};
 use crate::clock;
 use crate::root::Root;
 
 pub use archive::LIMIT;
 
 /// Two files that belong together, by name below [`FOLDER`].
-struct Pair {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
     /// The item, as commands call it.
-    id: &'static str,
+    pub id: String,
     /// The authority's certificate, or the public keys.
-    public: &'static str,
+    pub public: String,
     /// The private key.
-    private: &'static str,
+    pub private: String,
+    /// A key pair without a certificate.
+    pub keys_only: bool,
 }
 
-const AUTHORITIES: [Pair; 3] = [
-    Pair {
-        id: "ca",
-        public: "pki/ca.crt",
-        private: "pki/ca.key",
-    },
-    Pair {
-        id: "front-proxy-ca",
-        public: "pki/front-proxy-ca.crt",
-        private: "pki/front-proxy-ca.key",
-    },
-    Pair {
-        id: "etcd-ca",
-        public: "pki/etcd/ca.crt",
-        private: "pki/etcd/ca.key",
-    },
-];
+impl Pair {
+    /// What all masters of a cluster share: authorities and key pairs, in the catalogue's order.
+    pub fn shared(wanted: &Wanted) -> Vec<Self> {
+        let name = |path: &Path| {
+            let below = path.strip_prefix(FOLDER).unwrap_or(path);
+            below.display().to_string()
+        };
+        let pair = |item: &Item| {
+            let (public, private, keys_only) = match &item.kind {
+                Kind::Authority { certificate, key } => (certificate, key, false),
+                Kind::KeyPair { key, public } => (public, key, true),
+                Kind::Leaf { .. } | Kind::Kubeconfig { .. } => return None,
+            };
+            Some(Self {
+                id: item.id.clone(),
+                public: name(public),
+                private: name(private),
+                keys_only,
+            })
+        };
+        wanted.items.iter().filter_map(pair).collect()
+    }
 
-/// The service-account keys.
-const SA: Pair = Pair {
-    id: "sa",
-    public: "pki/sa.pub",
-    private: "pki/sa.key",
-};
-
-/// All of them, in the archive's order.
-fn pairs() -> impl Iterator<Item = &'static Pair> {
-    AUTHORITIES.iter().chain([&SA])
-}
-
-fn names() -> impl Iterator<Item = &'static str> {
-    pairs().flat_map(|pair| [pair.public, pair.private])
+    fn names(&self) -> [&str; 2] {
+        [&self.public, &self.private]
+    }
 }
 
 /// The files, by name below [`FOLDER`].
-#[derive(Default)]
 pub struct Bundle {
-    files: BTreeMap<&'static str, Zeroizing<Vec<u8>>>,
+    pairs: Vec<Pair>,
+    files: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
 /// Why there is no bundle, or why it is not taken. Names are relative to [`FOLDER`].
@@ -125,12 +124,12 @@ pub enum Error {
     },
     /// A file that a second master cannot do without.
     #[error("there is no {0}; {1}")]
-    Missing(&'static str, &'static str),
+    Missing(String, &'static str),
     /// A file that cannot be used.
     #[error("{name} {reason}")]
     Unusable {
         /// The file.
-        name: &'static str,
+        name: String,
         /// Why, as in `holds no certificate`.
         reason: String,
     },
@@ -149,12 +148,17 @@ impl Error {
 }
 
 impl Bundle {
-    /// Collects what this machine has.
-    pub fn collect(root: &Root) -> Result<Self, Error> {
-        let mut bundle = Self::default();
-        for name in names() {
+    fn empty(pairs: Vec<Pair>) -> Self {
+        let files = BTreeMap::new();
+        Self { pairs, files }
+    }
+
+    /// Collects what this machine has of these.
+    pub fn collect(root: &Root, pairs: Vec<Pair>) -> Result<Self, Error> {
+        let mut bundle = Self::empty(pairs);
+        for name in bundle.pairs.iter().flat_map(Pair::names) {
             if let Some(bytes) = present(root, name)? {
-                bundle.files.insert(name, bytes);
+                bundle.files.insert(name.to_owned(), bytes);
             }
         }
         Ok(bundle)
@@ -162,76 +166,79 @@ impl Bundle {
 
     /// Checks that everything is there and belongs together, at a Unix time.
     pub fn check(&self, now: i64) -> Result<(), Error> {
-        for pair in &AUTHORITIES {
-            let signing = self.signing(pair)?;
-            if let Some(reason) = fault(&signing, now) {
-                return Err(unusable(pair.public, reason));
+        self.pairs.iter().try_for_each(|pair| {
+            if pair.keys_only {
+                return self.check_keys(pair);
             }
-        }
-        let advice = "`stayput certs init` writes it again from pki/sa.key";
-        let public = self.required(SA.public, advice)?;
+            let signing = self.signing(pair)?;
+            match fault(&signing, now) {
+                None => Ok(()),
+                Some(reason) => Err(unusable(&pair.public, reason)),
+            }
+        })
+    }
+
+    fn check_keys(&self, pair: &Pair) -> Result<(), Error> {
+        let advice = "`stayput certs init` writes it again from the private key";
+        let public = self.required(&pair.public, advice)?;
         let advice = "it comes from the master that made the cluster";
-        let key = private_key(SA.private, self.required(SA.private, advice)?)?;
-        if public_keys(SA.public, public)?
-            .iter()
-            .any(|public| public == key.public_key())
-        {
+        let key = private_key(&pair.private, self.required(&pair.private, advice)?)?;
+        let keys = public_keys(&pair.public, public)?;
+        if keys.iter().any(|public| public == key.public_key()) {
             return Ok(());
         }
-        let reason = format!("is not the public key of {}", SA.private);
-        Err(unusable(SA.public, reason))
+        let reason = format!("is not the public key of {}", pair.private);
+        Err(unusable(&pair.public, reason))
     }
 
     /// The certificate that an authority's key belongs to; the first where the key is kept elsewhere.
     fn signing(&self, pair: &Pair) -> Result<Certificate, Error> {
         let advice = "copy it from another master, or see `stayput certs init --new-cluster`";
-        let pem = self.required(pair.public, advice)?;
-        let mut all = certificates(pair.public, pem)?.into_iter();
-        let Some(key) = self.files.get(pair.private) else {
+        let pem = self.required(&pair.public, advice)?;
+        let mut all = certificates(&pair.public, pem)?.into_iter();
+        let Some(key) = self.files.get(&pair.private) else {
             let first = all.next();
-            return first.ok_or_else(|| unusable(pair.public, "holds no certificate"));
+            return first.ok_or_else(|| unusable(&pair.public, "holds no certificate"));
         };
-        let key = private_key(pair.private, key)?;
+        let key = private_key(&pair.private, key)?;
         let signing = all.find(|one| one.public_key == key.public_key());
         let reason = || format!("is not the key of {}", pair.public);
-        signing.ok_or_else(|| unusable(pair.private, reason()))
+        signing.ok_or_else(|| unusable(&pair.private, reason()))
     }
 
-    fn required(&self, name: &'static str, advice: &'static str) -> Result<&[u8], Error> {
+    fn required(&self, name: &str, advice: &'static str) -> Result<&[u8], Error> {
         match self.files.get(name) {
             Some(bytes) => Ok(bytes),
-            None => Err(Error::Missing(name, advice)),
+            None => Err(Error::Missing(name.to_owned(), advice)),
         }
     }
 
     /// The authorities that come without their keys, by id.
-    pub fn keyless(&self) -> Vec<&'static str> {
-        let has = |name| self.files.contains_key(name);
-        let keyless = |pair: &&Pair| has(pair.public) && !has(pair.private);
-        AUTHORITIES
-            .iter()
-            .filter(keyless)
-            .map(|pair| pair.id)
-            .collect()
+    pub fn keyless(&self) -> Vec<&str> {
+        let has = |name: &String| self.files.contains_key(name);
+        let keyless = |pair: &&Pair| has(&pair.public) && !has(&pair.private);
+        let keyless = self.pairs.iter().filter(keyless);
+        keyless.map(|pair| pair.id.as_str()).collect()
     }
 
     /// What [`Store`](super::store::Store) has to write so that this machine has all of a bundle that
     /// was [checked](Self::check); empty where it has. Every conflict is named at once.
     pub fn sets(&self, root: &Root) -> Result<Vec<Set>, Error> {
-        let here = Self::collect(root)?;
-        let conflicts = pairs().flat_map(|pair| self.conflicts(&here, pair));
+        let here = Self::collect(root, self.pairs.clone())?;
+        let conflicts = self.pairs.iter();
+        let conflicts = conflicts.flat_map(|pair| self.conflicts(&here, pair));
         let conflicts: Vec<String> = conflicts
             .map(|name| path(name).display().to_string())
             .collect();
         if !conflicts.is_empty() {
             return Err(Error::Conflict(conflicts));
         }
-        let sets = pairs().map(|pair| Set {
-            id: pair.id.to_owned(),
+        let sets = self.pairs.iter().map(|pair| Set {
+            id: pair.id.clone(),
             // The key takes its place before what is made of it.
-            files: [pair.private, pair.public]
+            files: [&pair.private, &pair.public]
                 .into_iter()
-                .filter(|name| !here.files.contains_key(name))
+                .filter(|name| !here.files.contains_key(*name))
                 .filter_map(|name| self.new_file(name))
                 .collect(),
             old_certificate: None,
@@ -239,7 +246,7 @@ impl Bundle {
         Ok(sets.filter(|set| !set.files.is_empty()).collect())
     }
 
-    fn new_file(&self, name: &'static str) -> Option<NewFile> {
+    fn new_file(&self, name: &str) -> Option<NewFile> {
         Some(NewFile {
             path: path(name),
             bytes: self.files.get(name)?.clone(),
@@ -248,8 +255,8 @@ impl Bundle {
     }
 
     /// Which of a pair's files this machine has otherwise.
-    fn conflicts(&self, here: &Self, pair: &Pair) -> Vec<&'static str> {
-        let differs = |name: &&'static str| match (self.files.get(name), here.files.get(name)) {
+    fn conflicts<'a>(&self, here: &Self, pair: &'a Pair) -> Vec<&'a str> {
+        let differs = |name: &&str| match (self.files.get(*name), here.files.get(*name)) {
             (Some(theirs), Some(ours)) => {
                 let ours = identity(name, ours);
                 ours.is_err() || ours.ok() != identity(name, theirs).ok()
@@ -258,18 +265,13 @@ impl Bundle {
             (None, Some(key)) => !self.certifies(pair, key),
             _ => false,
         };
-        [pair.public, pair.private]
-            .into_iter()
-            .filter(differs)
-            .collect()
+        pair.names().into_iter().filter(differs).collect()
     }
 
     /// Whether one of a pair's certificates is that of a private key.
     fn certifies(&self, pair: &Pair, key: &[u8]) -> bool {
-        let pem = self
-            .files
-            .get(pair.public)
-            .map(|pem| certificates(pair.public, pem));
+        let pem = self.files.get(&pair.public);
+        let pem = pem.map(|pem| certificates(&pair.public, pem));
         let (Some(Ok(all)), Ok(key)) = (pem, PrivateKey::from_pem(key)) else {
             return false;
         };
@@ -325,17 +327,17 @@ fn present(root: &Root, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error>
     }
 }
 
-fn certificates(name: &'static str, pem: &[u8]) -> Result<Vec<Certificate>, Error> {
+fn certificates(name: &str, pem: &[u8]) -> Result<Vec<Certificate>, Error> {
     Certificate::parse_pem(pem).map_err(|error| unusable(name, error.to_string()))
 }
 
-fn private_key(name: &'static str, pem: &[u8]) -> Result<PrivateKey, Error> {
+fn private_key(name: &str, pem: &[u8]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(pem).map_err(|error| unusable(name, error.to_string()))
 }
 
 /// All public keys of a PEM text, as DER of `SubjectPublicKeyInfo`: while service-account keys are
 /// rotated there may be several.
-fn public_keys(name: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+fn public_keys(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem).map(|key| Ok(key?.to_vec()));
     let keys: Result<Vec<_>, rustls_pki_types::pem::Error> = keys.collect();
     let keys = keys.map_err(|error| unusable(name, pem::fault(&error)))?;
@@ -347,7 +349,7 @@ fn public_keys(name: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
 
 /// What makes a file the same as another that is written differently: certificates, public keys, the
 /// public key of a private one.
-fn identity(name: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+fn identity(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     match Path::new(name).extension().and_then(|e| e.to_str()) {
         Some("key") => Ok(vec![private_key(name, pem)?.public_key().to_vec()]),
         Some("crt") => {
@@ -358,7 +360,7 @@ fn identity(name: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     }
 }
 
-fn unusable(name: &'static str, reason: impl Into<String>) -> Error {
-    let reason = reason.into();
+fn unusable(name: &str, reason: impl Into<String>) -> Error {
+    let (name, reason) = (name.to_owned(), reason.into());
     Error::Unusable { name, reason }
 }
