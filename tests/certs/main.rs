@@ -8,6 +8,7 @@ mod golden;
 mod live;
 mod made;
 mod sandbox;
+mod whole;
 
 #[path = "../sample/mod.rs"]
 mod sample;
