@@ -75,7 +75,8 @@ impl Look<'_> {
     fn missing(&mut self) {
         let advice = match self.item.kind {
             Kind::Authority { .. } | Kind::KeyPair { .. } => {
-                "copy it from another master with `stayput certs bundle`"
+                "copy it from another master with `stayput certs bundle`, or let \
+                 `stayput certs init --new-cluster` make it where the cluster is made"
             }
             Kind::Leaf { .. } | Kind::Kubeconfig { .. } => "`stayput certs init` issues it",
         };
@@ -271,7 +272,11 @@ impl Look<'_> {
             self.add(State::ForeignAuthority, text);
         }
         if is.server != *server {
-            let text = format!("points to {}, not to {server}", is.server);
+            let path = self.item.path().display();
+            let text = format!(
+                "points to {}, not to {server}: edit `server` in {path}",
+                is.server
+            );
             self.add(State::WrongServer, text);
         }
     }

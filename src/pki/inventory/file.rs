@@ -17,9 +17,9 @@ use crate::root::{Root, read_regular};
 const LIMIT: u64 = 1 << 20;
 
 /// Bits of a mode that let strangers in: to a key all of the others' and the group's writing, to a
-/// certificate only writing. Kubeadm's own modes are 0600 and 0644; groups that read keys are wanted
-/// where somebody has made them.
-pub(super) const SECRET: (u32, u32) = (0o037, 0o640);
+/// certificate only writing. Groups that read keys are wanted where somebody has made them. Beside them
+/// kubeadm's own modes, which the file should have.
+pub(super) const SECRET: (u32, u32) = (0o037, 0o600);
 pub(super) const PUBLIC: (u32, u32) = (0o022, 0o644);
 
 pub(super) fn half(present: &Path, missing: &Path) -> Found {

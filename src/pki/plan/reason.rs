@@ -74,6 +74,8 @@ pub enum Reason {
     },
     /// Refused: there is nothing to renew.
     Missing,
+    /// Refused: there is nothing to renew, and on most masters there should not be.
+    OfFirstMaster,
     /// Refused: a file of a pair is missing.
     Half {
         /// The half that is there.
@@ -213,6 +215,10 @@ impl fmt::Display for Reason {
             ),
             Self::WouldNotFit { path, leaves } => would_not_fit(f, path, leaves),
             Self::Missing => f.write_str("is missing: `stayput certs init` issues it"),
+            Self::OfFirstMaster => f.write_str(
+                "is not there: only the master that makes the cluster is issued one, by `stayput \
+                 certs init --new-cluster`",
+            ),
             Self::Half {
                 present,
                 missing,

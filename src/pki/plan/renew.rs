@@ -77,6 +77,7 @@ impl Renewal<'_> {
             return None;
         }
         let renewed = match found {
+            Found::Absent if item.new_cluster_only => Err(Stop::Refuse(Reason::OfFirstMaster)),
             Found::Absent => Err(Stop::Refuse(Reason::Missing)),
             Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
             Found::Unusable { path, reason } => self.replace(Reason::unusable(item, path, reason)),
