@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
+mod adopt;
 mod bundle;
 mod external;
 mod golden;
