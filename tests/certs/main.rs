@@ -3,6 +3,7 @@
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 mod adopt;
+mod bad;
 mod bundle;
 mod external;
 mod golden;
