@@ -181,6 +181,15 @@ pub fn note(root: &Root, run: Run, now: i64) -> Result<Record, Error> {
     Ok(record)
 }
 
+/// Writes down what is there now and leaves how the last run went. Nothing where no run has left a
+/// record, or one that cannot be used: the next run begins it.
+pub fn refresh(root: &Root, items: Vec<Item>) -> Result<(), Error> {
+    match read(root) {
+        Ok(Some(record)) => write(root, &Record { items, ..record }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
