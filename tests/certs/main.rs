@@ -7,6 +7,7 @@ mod bad;
 mod bundle;
 mod external;
 mod golden;
+mod json;
 mod live;
 mod made;
 mod sandbox;
