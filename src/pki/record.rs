@@ -237,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_is_refreshed_and_how_runs_went_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        refresh(&root, vec![item("ok")]).unwrap();
+        assert_eq!(read(&root).unwrap(), None, "no run has been");
+        let before = note(&root, bad("disk full"), 7).unwrap();
+        refresh(&root, vec![item("due")]).unwrap();
+        let items = vec![item("due")];
+        assert_eq!(read(&root).unwrap(), Some(Record { items, ..before }));
+    }
+
+    #[test]
     fn a_long_message_is_cut_between_characters() {
         let record = after_run(None, bad(&"ü".repeat(3_000)), 1);
         let message = record.failure.unwrap().message;
