@@ -301,6 +301,21 @@ fn a_symlink_in_the_place_of_a_certificate() {
         "put the file that it leads to in its place",
     ];
     sandbox.refuses(FORCED, 1, &says);
+    let plan = ["certs", "renew", "apiserver", "--force", "--dry-run"];
+    sandbox.refuses(&plan, 1, &says);
+    // It is told before the day on which it would be renewed.
+    sandbox.refuses(&["certs", "renew"], 0, &["not due"]);
+    let says = ["/etc/kubernetes/pki/apiserver.crt is a symbolic link, which no renewal replaces"];
+    for command in ["status", "verify"] {
+        sandbox.refuses(&["certs", command], 1, &says);
+    }
+    // What is never replaced may be one.
+    std::fs::remove_file(&crt).unwrap();
+    std::fs::rename(sandbox.at("pki/elsewhere.crt"), &crt).unwrap();
+    std::fs::rename(sandbox.at("pki/ca.crt"), sandbox.at("pki/ours.crt")).unwrap();
+    symlink("ours.crt", sandbox.at("pki/ca.crt")).unwrap();
+    sandbox.ok(&["certs", "status"]);
+    sandbox.ok(FORCED);
 }
 
 #[test]

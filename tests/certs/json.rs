@@ -86,10 +86,8 @@ fn what_was_done() {
     keys(step, DONE, &["step", "result", "detail", "milliseconds"]);
     assert_eq!(step["result"], "nothing", "no such pod here: {step}");
     done(&sandbox, &["certs", "renew", "ca"], 1, "refused");
-    // Something of a pair cannot be replaced.
-    let crt = sandbox.path("etc/kubernetes/pki/apiserver.crt");
-    std::fs::rename(&crt, crt.with_extension("old")).unwrap();
-    std::os::unix::fs::symlink("apiserver.old", &crt).unwrap();
+    // New files cannot be staged.
+    sandbox.write("etc/kubernetes/pki/.stayput", b"");
     done(
         &sandbox,
         &["certs", "renew", "apiserver", "--force"],
@@ -153,6 +151,7 @@ fn what_is_there() {
         "foreignAuthority",
         "authorityEnds",
         "wrongMode",
+        "linked",
         "nameMissing",
         "wrongServer",
     ] {

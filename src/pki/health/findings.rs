@@ -58,6 +58,7 @@ impl Look<'_> {
             Found::KeyPair { exposed } => self.modes(exposed),
             Found::Present(present) => {
                 self.modes(&present.exposed);
+                self.link(present);
                 self.pair(present);
                 self.contents(present);
                 match &self.item.kind {
@@ -88,6 +89,19 @@ impl Look<'_> {
             let path = path.display();
             let text = format!("{path} has mode {mode:04o}: `chmod {want:04o} {path}`");
             self.add(State::WrongMode, text);
+        }
+    }
+
+    /// Reported before its time, because the renewal will be refused.
+    fn link(&mut self, present: &Present) {
+        let link = self.inventory.links.get(&self.item.id);
+        if let Some(path) = link.filter(|_| present.key != KeyState::Elsewhere) {
+            let text = format!(
+                "{} is a symbolic link, which no renewal replaces: put the file that it leads to in \
+                 its place",
+                path.display()
+            );
+            self.add(State::Linked, text);
         }
     }
 

@@ -105,6 +105,15 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "trusts another authority than this node's ca",
     ),
     (
+        "apiserver",
+        |found| {
+            let path = "/etc/kubernetes/pki/apiserver.crt".into();
+            found.links.insert("apiserver".to_owned(), path);
+        },
+        State::Linked,
+        "/etc/kubernetes/pki/apiserver.crt is a symbolic link, which no renewal replaces: put the file that it leads to in its place",
+    ),
+    (
         "admin.conf",
         |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned(),
         State::WrongServer,

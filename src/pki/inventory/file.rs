@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
@@ -34,6 +34,13 @@ pub(super) fn unusable(path: &Path, reason: impl ToString) -> Found {
         path: path.to_owned(),
         reason: reason.to_string(),
     }
+}
+
+/// Whether a symlink lies there. What cannot be looked at is none: reading it says why.
+pub(super) fn is_link(root: &Root, path: &Path) -> bool {
+    let fd = root.open_at(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+    let stat = fd.and_then(|fd| Ok(rustix::fs::fstat(&fd)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 /// A file that was read, wiped when dropped.

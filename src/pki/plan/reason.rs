@@ -113,6 +113,11 @@ pub enum Reason {
         /// The file.
         exposed: Exposed,
     },
+    /// Refused: a symlink is never replaced, because programs that watch it would not notice.
+    Linked {
+        /// The file.
+        path: PathBuf,
+    },
     /// Refused: authorities and service-account keys are not renewed.
     NotRenewed,
     /// Refused: the cluster file asks for names that are to be left out.
@@ -250,6 +255,12 @@ impl fmt::Display for Reason {
                  then `stayput certs renew {id} --force` for a new key",
                 path = exposed.path.display(),
                 mode = exposed.mode
+            ),
+            Self::Linked { path } => write!(
+                f,
+                "{} is a symbolic link: programs that watch it would miss that it changes; put the \
+                 file that it leads to in its place",
+                path.display()
             ),
             Self::NotRenewed => f.write_str(
                 "stayput renews neither authorities nor service-account keys: everything that \

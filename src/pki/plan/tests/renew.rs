@@ -268,6 +268,30 @@ fn a_strangers_subject_is_not_signed() {
 }
 
 #[test]
+fn a_symlink_is_not_replaced_and_is_no_matter_before_that() {
+    let wanted = wanted();
+    let link = PathBuf::from("/etc/kubernetes/pki/apiserver.crt");
+    let says = "refuse: /etc/kubernetes/pki/apiserver.crt is a symbolic link: programs that watch it \
+                would miss that it changes; put the file that it leads to in its place";
+    for (ends, force, refused) in [
+        (SOON, false, true),
+        (LATER, true, true),
+        (LATER, false, false),
+    ] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        inventory.links.insert("apiserver".to_owned(), link.clone());
+        let said = of(
+            &renew(&["apiserver"], force),
+            &wanted,
+            &inventory,
+            "apiserver",
+        );
+        assert_eq!(said == says, refused, "{said}");
+        assert_eq!(said.starts_with("keep: not due"), !refused, "{said}");
+    }
+}
+
+#[test]
 fn a_key_that_others_can_read_needs_a_person() {
     let wanted = wanted();
     let exposed = |path: &str, mode, want| Exposed {
