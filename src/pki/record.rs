@@ -182,6 +182,15 @@ pub fn note(root: &Root, run: Run, now: i64) -> Result<Record, Error> {
     Ok(record)
 }
 
+/// Writes down what is there now and leaves how the last run went. Nothing where no run has left a
+/// record, or one that cannot be used: the next run begins it.
+pub fn refresh(root: &Root, items: Vec<Item>) -> Result<(), Error> {
+    match read(root) {
+        Ok(Some(record)) => write(root, &Record { items, ..record }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +235,18 @@ mod tests {
         let record = after_run(Some(record), good("due"), 40);
         assert_eq!((record.failure, record.last_success), (None, Some(40)));
         assert_eq!(record.items, [item("due")]);
+    }
+
+    #[test]
+    fn what_is_there_is_refreshed_and_how_runs_went_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        refresh(&root, vec![item("ok")]).unwrap();
+        assert_eq!(read(&root).unwrap(), None, "no run has been");
+        let before = note(&root, bad("disk full"), 7).unwrap();
+        refresh(&root, vec![item("due")]).unwrap();
+        let items = vec![item("due")];
+        assert_eq!(read(&root).unwrap(), Some(Record { items, ..before }));
     }
 
     #[test]

@@ -208,14 +208,19 @@ impl Session {
     }
 
     /// Renews what is due and does what follows. One that fails leaves the others alone. What came of it
-    /// is written down for the agent.
+    /// is written down for the agent; but whether renewing works is not told by what a person has
+    /// ordered in vain, and has been told.
     pub async fn renew(mut self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
         let attempt = self.attempt(renewal, moment).await;
         let result = match &attempt {
             Ok((rows, after)) => complaint(rows, after),
             Err(error) => Err(error.to_string()),
         };
-        self.record(&result, moment.judged());
+        if result.is_err() && renewal.is_an_order() {
+            self.refresh(moment.judged());
+        } else {
+            self.record(&result, moment.judged());
+        }
         let (rows, after) = attempt?;
         Ok(self.done(rows, after))
     }
@@ -283,20 +288,27 @@ impl Session {
 
     /// Writes down how the run went and what is there now.
     fn record(&mut self, result: &Result<(), String>, now: i64) {
-        let inventory = inventory::take(&self.root, &self.wanted);
-        let items = health(&self.wanted, &inventory, now);
         let run = record::Run {
             result: result.clone(),
-            items: Some(
-                items
-                    .iter()
-                    .map(|item| recorded(item, &self.wanted))
-                    .collect(),
-            ),
+            items: Some(self.items(now)),
         };
         if let Err(error) = record::note(&self.root, run, now) {
             self.notices.push(error.to_string());
         }
+    }
+
+    /// Writes down what is there now.
+    fn refresh(&mut self, now: i64) {
+        if let Err(error) = record::refresh(&self.root, self.items(now)) {
+            self.notices.push(error.to_string());
+        }
+    }
+
+    fn items(&self, now: i64) -> Vec<record::Item> {
+        let inventory = inventory::take(&self.root, &self.wanted);
+        let items = health(&self.wanted, &inventory, now);
+        let recorded = |item| recorded(item, &self.wanted);
+        items.iter().map(recorded).collect()
     }
 
     /// Takes another master's authorities and keys: all that this machine lacks, or nothing where it has
@@ -348,6 +360,11 @@ pub fn preview(
 }
 
 impl Renewal {
+    /// Whether a person asked for some of them and reads what comes of it.
+    fn is_an_order(&self) -> bool {
+        !self.names.is_empty() && !self.unattended
+    }
+
     /// The order, once everything that it names is known.
     fn order(&self, wanted: &Wanted, inventory: &Inventory) -> Result<Order, Error> {
         if let Some(text) = self.drop.iter().find(|text| Names::of([text]).is_empty()) {

@@ -133,10 +133,10 @@ fn a_second_master_gets_exactly_what_it_needs() {
     let want = [
         ("/etc/kubernetes/pki/ca.key", 0o600),
         ("/etc/kubernetes/pki/ca.crt", 0o644),
-        ("/etc/kubernetes/pki/front-proxy-ca.key", 0o600),
-        ("/etc/kubernetes/pki/front-proxy-ca.crt", 0o644),
         ("/etc/kubernetes/pki/etcd/ca.key", 0o600),
         ("/etc/kubernetes/pki/etcd/ca.crt", 0o644),
+        ("/etc/kubernetes/pki/front-proxy-ca.key", 0o600),
+        ("/etc/kubernetes/pki/front-proxy-ca.crt", 0o644),
         ("/etc/kubernetes/pki/sa.key", 0o600),
         ("/etc/kubernetes/pki/sa.pub", 0o600),
     ];

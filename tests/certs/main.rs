@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
+mod adopt;
+mod bad;
 mod bundle;
 mod external;
 mod golden;
+mod json;
 mod live;
 mod made;
 mod sandbox;
+mod whole;
 
 #[path = "../sample/mod.rs"]
 mod sample;

@@ -74,6 +74,8 @@ pub enum Reason {
     },
     /// Refused: there is nothing to renew.
     Missing,
+    /// Refused: there is nothing to renew, and on most masters there should not be.
+    OfFirstMaster,
     /// Refused: a file of a pair is missing.
     Half {
         /// The half that is there.
@@ -110,6 +112,11 @@ pub enum Reason {
         id: String,
         /// The file.
         exposed: Exposed,
+    },
+    /// Refused: a symlink is never replaced, because programs that watch it would not notice.
+    Linked {
+        /// The file.
+        path: PathBuf,
     },
     /// Refused: authorities and service-account keys are not renewed.
     NotRenewed,
@@ -213,6 +220,10 @@ impl fmt::Display for Reason {
             ),
             Self::WouldNotFit { path, leaves } => would_not_fit(f, path, leaves),
             Self::Missing => f.write_str("is missing: `stayput certs init` issues it"),
+            Self::OfFirstMaster => f.write_str(
+                "is not there: only the master that makes the cluster is issued one, by `stayput \
+                 certs init --new-cluster`",
+            ),
             Self::Half {
                 present,
                 missing,
@@ -244,6 +255,12 @@ impl fmt::Display for Reason {
                  --force` makes a new one that is closed to them; to keep this one, `chmod 0600 {path}`",
                 path = exposed.path.display(),
                 mode = exposed.mode
+            ),
+            Self::Linked { path } => write!(
+                f,
+                "{} is a symbolic link: programs that watch it would miss that it changes; put the \
+                 file that it leads to in its place",
+                path.display()
             ),
             Self::NotRenewed => f.write_str(
                 "stayput renews neither authorities nor service-account keys: everything that \

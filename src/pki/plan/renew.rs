@@ -77,6 +77,7 @@ impl Renewal<'_> {
             return None;
         }
         let renewed = match found {
+            Found::Absent if item.new_cluster_only => Err(Stop::Refuse(Reason::OfFirstMaster)),
             Found::Absent => Err(Stop::Refuse(Reason::Missing)),
             Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
             Found::Unusable { path, reason } => self.replace(Reason::unusable(item, path, reason)),
@@ -85,11 +86,19 @@ impl Renewal<'_> {
             }
             Found::Present(present) => self.present(present),
         };
-        Some(match renewed {
+        Some(match renewed.and_then(|renewed| self.in_place(renewed)) {
             Ok(renewed) => renewed,
             Err(Stop::Keep(reason)) => (Action::Keep, reason),
             Err(Stop::Refuse(reason)) => (Action::Refuse, reason),
         })
+    }
+
+    /// What is to be replaced has to be a plain file, which is better known before the work than after.
+    fn in_place(&self, renewed: (Action, Reason)) -> Result<(Action, Reason), Stop> {
+        match self.inventory.links.get(&self.item.id) {
+            Some(path) => Err(Stop::Refuse(Reason::Linked { path: path.clone() })),
+            None => Ok(renewed),
+        }
     }
 
     /// Something without a certificate that can be read: replaced only by order.

@@ -166,7 +166,9 @@ fn what_is_missing_is_inits_business() {
     let want = ["apiserver", "etcd-server", "admin.conf"];
     assert_eq!(lines, want.map(|id| format!("{id} {missing}")));
     let order = renew(&["kubelet.conf"], true);
-    assert_eq!(of(&order, &wanted, &inventory, "kubelet.conf"), missing);
+    let first = "refuse: is not there: only the master that makes the cluster is issued one, by \
+                 `stayput certs init --new-cluster`";
+    assert_eq!(of(&order, &wanted, &inventory, "kubelet.conf"), first);
 }
 
 #[test]
@@ -272,6 +274,30 @@ fn a_strangers_subject_is_not_signed() {
         profile.names,
         names(&["api.example.com"]).union(&catalogue.names)
     );
+}
+
+#[test]
+fn a_symlink_is_not_replaced_and_is_no_matter_before_that() {
+    let wanted = wanted();
+    let link = PathBuf::from("/etc/kubernetes/pki/apiserver.crt");
+    let says = "refuse: /etc/kubernetes/pki/apiserver.crt is a symbolic link: programs that watch it \
+                would miss that it changes; put the file that it leads to in its place";
+    for (ends, force, refused) in [
+        (SOON, false, true),
+        (LATER, true, true),
+        (LATER, false, false),
+    ] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        inventory.links.insert("apiserver".to_owned(), link.clone());
+        let said = of(
+            &renew(&["apiserver"], force),
+            &wanted,
+            &inventory,
+            "apiserver",
+        );
+        assert_eq!(said == says, refused, "{said}");
+        assert_eq!(said.starts_with("keep: not due"), !refused, "{said}");
+    }
 }
 
 #[test]
