@@ -3,11 +3,16 @@
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 mod bundle;
+mod calendar;
+mod edges;
 mod external;
 mod golden;
+mod handshakes;
+mod kill;
 mod live;
 mod made;
 mod sandbox;
+mod strace;
 
 #[path = "../sample/mod.rs"]
 mod sample;
