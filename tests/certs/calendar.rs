@@ -148,7 +148,12 @@ fn move_masters(mut book: Book, day: i64, now: i64) -> Book {
     for n in 0..CHANGES_A_DAY {
         let master = name(&format!("master-{}.k8s.internal", n % 3 + 1));
         let day = u8::try_from(day % 250).unwrap();
-        let address = [172, 16 + u8::try_from(n).unwrap() % 16, day, 1 + u8::try_from(n).unwrap()];
+        let address = [
+            172,
+            16 + u8::try_from(n).unwrap() % 16,
+            day,
+            1 + u8::try_from(n).unwrap(),
+        ];
         let event = Event::Told {
             name: master,
             addresses: vec![address.into()],
@@ -193,9 +198,7 @@ fn expiry_alone_renews_whatever_addresses_do() {
     assert!(book.generation >= u64::from(CHANGES_A_DAY) * u64::try_from(DAYS).unwrap());
     // Valid for 365 days, due when less than 30 remain: on day 335 it is exactly 30.
     let leaves = start.items.iter().filter(|item| item.authority().is_some());
-    let all: BTreeMap<String, Vec<i64>> = leaves
-        .map(|item| (item.id.clone(), vec![336]))
-        .collect();
+    let all: BTreeMap<String, Vec<i64>> = leaves.map(|item| (item.id.clone(), vec![336])).collect();
     assert!(all.len() >= 12, "{all:?}");
     assert_eq!(renewals, all);
 }
@@ -235,12 +238,19 @@ fn a_clock_that_cannot_be_trusted_issues_nothing_and_loses_nothing() {
             (Some(part), Err(error)) => assert!(error.contains(part), "day {day}: {error}"),
             (refused, done) => panic!("day {day}: {refused:?}, {done:?}"),
         }
-        assert_eq!(changed(&files, &master.files()), Vec::<PathBuf>::new(), "day {day}");
+        assert_eq!(
+            changed(&files, &master.files()),
+            Vec::<PathBuf>::new(),
+            "day {day}"
+        );
     }
     // By a clock that is far ahead the authorities have expired: it is said that the clock may be wrong.
     let far = run(5000, Synchronised::No).unwrap();
     assert!(far.failed());
-    assert!(far.notices.join(" ").contains("not synchronised"), "{far:?}");
+    assert!(
+        far.notices.join(" ").contains("not synchronised"),
+        "{far:?}"
+    );
     assert_eq!(changed(&files, &master.files()), Vec::<PathBuf>::new());
     // The clock comes back, and what is due is renewed once.
     let done = run(342, Synchronised::Yes).unwrap();
@@ -252,7 +262,11 @@ fn a_clock_that_cannot_be_trusted_issues_nothing_and_loses_nothing() {
     for day in [300, 10, -3650, 343] {
         let done = run(day, Synchronised::Yes).unwrap();
         assert_eq!(renewed(&done), Vec::<String>::new(), "day {day}");
-        assert_eq!(changed(&after, &master.files()), Vec::<PathBuf>::new(), "day {day}");
+        assert_eq!(
+            changed(&after, &master.files()),
+            Vec::<PathBuf>::new(),
+            "day {day}"
+        );
     }
     // Due by the newest time, but the clock has gone back: refused, and nothing is lost.
     let later = master.moment(born + 700 * DAY, Synchronised::Yes);

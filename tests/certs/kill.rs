@@ -50,8 +50,7 @@ fn public_key(command: &[&str], pem: &[u8]) -> String {
 
 /// Whether OpenSSL finds the same key in both. Both have to be whole.
 pub(crate) fn is_pair(certificate: &[u8], key: &[u8]) -> bool {
-    public_key(&["x509", "-noout", "-pubkey"], certificate)
-        == public_key(&["pkey", "-pubout"], key)
+    public_key(&["x509", "-noout", "-pubkey"], certificate) == public_key(&["pkey", "-pubout"], key)
 }
 
 /// A kubeconfig's value in base64.
@@ -90,7 +89,8 @@ fn assert_keys_are_closed(node: &Sandbox, context: &str) {
 /// may be the temporary file of something that is not secret; the next one that writes the same takes it.
 fn assert_tidy(node: &Sandbox, context: &str) {
     for path in node.files("").into_keys().filter(|path| hidden(path)) {
-        let own = path.starts_with("var/lib/stayput") && path.extension() == Some("stayput".as_ref());
+        let own =
+            path.starts_with("var/lib/stayput") && path.extension() == Some("stayput".as_ref());
         assert!(own, "{context}: {} is left", path.display());
     }
     assert!(!node.path(JOURNAL).exists(), "{context}");
@@ -139,7 +139,9 @@ fn a_pair_is_the_old_or_the_new_one() {
         input: None,
     };
     let (mut mixed, mut old, mut new) = (0, 0, 0);
-    let expected = ["write", "fsync", "renameat", "linkat", "unlinkat", "mkdirat"];
+    let expected = [
+        "write", "fsync", "renameat", "linkat", "unlinkat", "mkdirat",
+    ];
     victim.kill_everywhere(
         &expected,
         || start.copy(),
@@ -151,7 +153,10 @@ fn a_pair_is_the_old_or_the_new_one() {
             if !is_pair(certificate, key) {
                 mixed += 1;
                 // The key goes first, and what is to follow is on record.
-                assert!(certificate == old_certificate && key != old_key, "{context}");
+                assert!(
+                    certificate == old_certificate && key != old_key,
+                    "{context}"
+                );
                 assert!(node.path(JOURNAL).exists(), "{context}");
             }
             assert_eq!(recover(&node, context), 0, "{context}");
@@ -181,7 +186,9 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
         input: None,
     };
     let (mut old, mut new) = (0, 0);
-    let expected = ["write", "fsync", "renameat", "linkat", "unlinkat", "mkdirat"];
+    let expected = [
+        "write", "fsync", "renameat", "linkat", "unlinkat", "mkdirat",
+    ];
     victim.kill_everywhere(
         &expected,
         || start.copy(),
@@ -282,8 +289,15 @@ fn a_bundle_is_taken_or_not() {
             assert_keys_are_closed(&node, context);
             recover(&node, context);
             let found = kubernetes(&node);
-            *(if found.is_empty() { &mut none } else { &mut complete }) += 1;
-            assert!(found.is_empty() || found.len() == 10, "{context}: {found:?}");
+            *(if found.is_empty() {
+                &mut none
+            } else {
+                &mut complete
+            }) += 1;
+            assert!(
+                found.is_empty() || found.len() == 10,
+                "{context}: {found:?}"
+            );
             for (path, file) in &found {
                 assert_eq!(file, &theirs[path], "{context}: {}", path.display());
             }

@@ -42,7 +42,10 @@ impl Sandbox {
     pub(crate) fn copy(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let from = format!("{}/.", self.dir.path().display());
-        let copied = Command::new("cp").args(["-a", &from]).arg(dir.path()).status();
+        let copied = Command::new("cp")
+            .args(["-a", &from])
+            .arg(dir.path())
+            .status();
         assert!(copied.unwrap().success());
         let node = self.node.clone();
         Self { dir, node }
