@@ -237,8 +237,15 @@ impl Session {
         let mut rows = rows(&self.wanted, &decisions);
         let owed = after::owed(&self.root);
         let mut renewed = BTreeSet::new();
+        let clock = moment.may_issue(!renewal.unattended);
+        if decisions.iter().any(|d| d.action == Action::Refuse)
+            && let Err(refusal) = &clock
+        {
+            // By such a clock an authority may seem to have expired, which is no news of the authority.
+            self.notices.push(refusal.to_string());
+        }
         if decisions.iter().any(|d| d.action.changes()) {
-            moment.may_issue(!renewal.unattended)?;
+            clock?;
             for (id, result) in prepare(&self.root, &self.wanted, &inventory, &decisions, now)? {
                 let placed = result
                     .map_err(Error::from)

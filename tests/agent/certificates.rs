@@ -2,11 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use stayput::config;
+use stayput::config::node::NodeSettings;
+use stayput::name::Name;
+use stayput::pki::certificate::Certificate;
+use stayput::pki::moment::{Moment, Synchronised};
 use stayput::pki::record::{self, Item, Run};
+use stayput::pki::session::Session;
+use stayput::pki::spread;
 use stayput::root::Root;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{MASTERS, Sandbox};
+use crate::support::eventually;
 
 const DAY: i64 = 86_400;
 
@@ -116,4 +126,110 @@ fn an_agent_that_renews_says_when() {
     assert_eq!(runs["failures"], 0);
     let table = sandbox.stayput(&["status"]).good();
     assert!(table.contains("certificates: info, next run"), "{table}");
+}
+
+/// A cluster file in this domain, with keys that are made fast.
+fn cluster(sandbox: &Sandbox, domain: &str) -> String {
+    let more = "certificates: {keyType: ecdsa-p256}\n";
+    let text = sandbox.cluster(&MASTERS, more);
+    text.replace("prod.k8s.internal", domain)
+}
+
+/// A master that was provisioned so many days ago.
+fn provisioned(domain: &str, days: i64) -> Sandbox {
+    let sandbox = Sandbox::new("master-1");
+    sandbox.write_cluster(&cluster(&sandbox, domain));
+    let root = Root::open(sandbox.folder()).unwrap();
+    let files = ["/etc/stayput/cluster.yaml", "/etc/stayput/node.yaml"].map(std::path::Path::new);
+    let settings = NodeSettings {
+        name: Some(Name::parse("master-1").unwrap()),
+        ..NodeSettings::default()
+    };
+    let (cluster, node) = config::load(&root, files[0], files[1], &settings).unwrap();
+    let moment = Moment {
+        clock: now() - days * DAY,
+        seen: 0,
+        synchronised: Synchronised::Yes,
+        trusted: false,
+    };
+    let session = Session::open(&root, &cluster, &node).unwrap();
+    assert!(!session.init(true, &moment).unwrap().failed());
+    sandbox
+}
+
+fn end(sandbox: &Sandbox) -> i64 {
+    let pem = sandbox.read("etc/kubernetes/pki/apiserver.crt");
+    Certificate::parse_pem(pem.as_bytes()).unwrap()[0].not_after
+}
+
+#[test]
+fn status_shows_what_a_real_run_has_left() {
+    let sandbox = provisioned("prod.k8s.internal", 340);
+    let agent = sandbox.agent();
+    let seen = |what: &str, code: i32| {
+        eventually(what, || {
+            let said = sandbox.stayput(&["status"]);
+            let is = said.out.contains(what) && said.code == code;
+            is.then_some(()).ok_or(said.out)
+        });
+    };
+    // Due is not healthy: somebody should have renewed it ten days ago.
+    seen("certificates: warning", 1);
+    seen("apiserver                  due", 1);
+    assert!(agent.log().contains("apiserver is due"), "{}", agent.log());
+    let end_before = end(&sandbox);
+    let said = sandbox.stayput(&["certs", "renew"]).good();
+    assert!(said.contains("renewed"), "{said}");
+    assert!(end(&sandbox) > end_before + 300 * DAY);
+    seen("certificates: info", 0);
+    let status = sandbox.status();
+    assert_eq!(status["certificates"]["due"], json!([]));
+    assert_eq!(status["certificates"]["failure"], Value::Null);
+    assert!(status["certificates"]["next"]["at"].as_str().is_some());
+}
+
+#[test]
+fn an_agent_that_renews_does_where_the_clock_can_be_trusted() {
+    // The first run follows within half an hour, by the node's name; here it is one that does not wait.
+    let soon = |domain: &String| {
+        let name = format!("master-1.{domain}");
+        spread::jitter(&name, Duration::from_mins(30)) < Duration::from_secs(1)
+    };
+    let mut domains = (0..).map(|number| format!("d{number}.k8s.internal"));
+    let sandbox = provisioned(&domains.find(soon).unwrap(), 340);
+    let before = end(&sandbox);
+    let root = Root::open(sandbox.folder()).unwrap();
+    let trusted = Moment::read(&root, false).unwrap().synchronised == Synchronised::Yes;
+    let agent = sandbox.ready(&mut sandbox.command(&["run", "--renew"]));
+    let status = eventually("the agent's run has ended", || {
+        let (_, status) = asked(&sandbox);
+        let runs = &status["certificates"]["runs"];
+        let ended = runs["failures"] == 1 || end(&sandbox) > before && runs["next"] != Value::Null;
+        if ended {
+            Ok(status)
+        } else {
+            Err(format!("{runs}\n{}", agent.log()))
+        }
+    });
+    let runs = &status["certificates"]["runs"];
+    if trusted {
+        assert_eq!(runs["failures"], 0, "{status:#}");
+        assert!(end(&sandbox) > before + 300 * DAY);
+        return;
+    }
+    let error = runs["lastError"].to_string();
+    assert!(error.contains("clock"), "{error}");
+    assert_eq!(
+        end(&sandbox),
+        before,
+        "renewed by a clock that nobody vouches for"
+    );
+    let told = |text: &str| text.contains("is not synchronised") || text.contains("adjtimex(2)");
+    let status = eventually("the record is shown", || {
+        let (code, status) = asked(&sandbox);
+        let message = status["certificates"]["failure"]["message"].to_string();
+        let shown = code == 1 && told(&message);
+        shown.then_some(status).ok_or(message)
+    });
+    assert_eq!(loudness(&status), "warning");
 }

@@ -5,12 +5,17 @@
 mod adopt;
 mod bad;
 mod bundle;
+mod calendar;
+mod edges;
 mod external;
 mod golden;
+mod handshakes;
 mod json;
+mod kill;
 mod live;
 mod made;
 mod sandbox;
+mod strace;
 mod whole;
 
 #[path = "../sample/mod.rs"]

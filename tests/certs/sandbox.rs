@@ -1,7 +1,7 @@
 //! A node in a folder, and the program on it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -27,6 +27,8 @@ pub(crate) const KUBERNETES: &str = "etc/kubernetes";
 
 /// A file, folder or link as it lies there: inode, type and mode, owner, and what it holds.
 pub(crate) type Lying = (u64, u32, (u32, u32), Vec<u8>);
+/// Paths with mode and contents; a folder's are empty.
+pub(crate) type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 /// A node.
 pub(crate) struct Sandbox {
@@ -44,6 +46,29 @@ impl Sandbox {
         };
         sandbox.write("etc/stayput/cluster.yaml", cluster.as_bytes());
         sandbox
+    }
+
+    /// The same node again.
+    pub(crate) fn copy(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let from = format!("{}/.", self.dir.path().display());
+        let copied = Command::new("cp")
+            .args(["-a", &from])
+            .arg(dir.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let node = self.node.clone();
+        Self { dir, node }
+    }
+
+    /// Everything below a folder of the node, hidden things too; nothing where there is no folder.
+    pub(crate) fn files(&self, below: &str) -> Files {
+        let mut files = Files::new();
+        let folder = self.path(below);
+        if folder.exists() {
+            collect(&folder, &folder, &mut files);
+        }
+        files
     }
 
     /// A path below the root.
@@ -169,5 +194,22 @@ impl Sandbox {
         std::fs::write(&file, bytes).unwrap();
         let file = std::fs::File::open(file).unwrap();
         self.command(arguments).stdin(file).output().unwrap()
+    }
+}
+
+fn collect(folder: &Path, at: &Path, files: &mut Files) {
+    for entry in std::fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        let contents = if metadata.is_file() {
+            std::fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        let name = path.strip_prefix(folder).unwrap().to_owned();
+        files.insert(name, (metadata.permissions().mode(), contents));
+        if metadata.is_dir() {
+            collect(folder, &path, files);
+        }
     }
 }

@@ -51,9 +51,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A kubelet sees a change after 20 s at the latest, and gives a pod 30 s to end. A container that
-    /// has ended within the last ten minutes already, for whatever reason, it starts only after a
-    /// pause of up to 300 s (`CrashLoopBackOff`, kubelet's `MaxContainerBackOff`).
+    /// A kubelet sees a change after 20 s at the latest, gives a pod 30 s to end, and needs a few
+    /// seconds of its own for each. It takes the pod that comes back for the same one (its UID is a
+    /// digest of the manifest), so a pod that ended within the last ten minutes waits for the kubelet's
+    /// back-off first, which doubles up to five minutes, although nothing had crashed.
     fn default() -> Self {
         Self {
             gone: Duration::from_mins(2),
@@ -170,7 +171,9 @@ pub enum Error {
     },
     /// No new container came.
     #[error(
-        "{pod} has ended and its manifest is back, but it does not run again after {} s; see the kubelet's log",
+        "{pod} has ended and its manifest is back, but it does not run again after {} s. The likely reason \
+         is the kubelet's back-off for a pod that has ended before, of up to five minutes: it comes back by \
+         itself then; otherwise see the kubelet's log",
         limit.as_secs()
     )]
     NotBack {
