@@ -216,7 +216,8 @@ impl Session {
             Ok((rows, after)) => complaint(rows, after),
             Err(error) => Err(error.to_string()),
         };
-        if result.is_err() && renewal.is_an_order() {
+        let left_undone = matches!(&attempt, Ok((_, after)) if after.iter().any(failed));
+        if result.is_err() && renewal.is_an_order() && !left_undone {
             self.refresh(moment.judged());
         } else {
             self.record(&result, moment.judged());
@@ -398,8 +399,7 @@ impl Renewal {
 impl Done {
     /// Whether anything was refused or did not work.
     pub fn failed(&self) -> bool {
-        self.items.iter().any(|row| row.did.is_bad())
-            || self.after.iter().any(|o| o.result == StepResult::Failed)
+        self.items.iter().any(|row| row.did.is_bad()) || self.after.iter().any(failed)
     }
 }
 
@@ -455,13 +455,17 @@ fn complaint(rows: &[Row], after: &[after::Outcome]) -> Result<(), String> {
         .map(|row| format!("{}: {}", row.id, row.reason));
     let steps = after
         .iter()
-        .filter(|step| step.result == StepResult::Failed)
+        .filter(|step| failed(step))
         .map(|step| format!("{}: {}", step.step, step.detail));
     let all: Vec<String> = rows.chain(steps).collect();
     if all.is_empty() {
         return Ok(());
     }
     Err(all.join("; "))
+}
+
+fn failed(step: &after::Outcome) -> bool {
+    step.result == StepResult::Failed
 }
 
 /// An item's health as the agent needs it.
