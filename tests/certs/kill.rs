@@ -150,7 +150,8 @@ fn a_pair_is_the_old_or_the_new_one() {
             let found = kubernetes(&node);
             assert_only(&NAMES, &before, &found, context);
             let [certificate, key] = NAMES.map(|name| &found[Path::new(name)].1);
-            if !is_pair(certificate, key) {
+            let untouched = certificate == old_certificate && key == old_key;
+            if !untouched && !is_pair(certificate, key) {
                 mixed += 1;
                 // The key goes first, and what is to follow is on record.
                 assert!(
@@ -253,6 +254,10 @@ fn a_new_cluster_is_there_or_not() {
                 none += 1;
                 // All of it is missing, and that is said.
                 assert_eq!(code, 1, "{context}");
+                // Once in a while: it takes as long as all the rest.
+                if none % 8 != 1 {
+                    return;
+                }
                 node.ok(&INIT);
             } else {
                 complete += 1;
@@ -300,6 +305,10 @@ fn a_bundle_is_taken_or_not() {
             );
             for (path, file) in &found {
                 assert_eq!(file, &theirs[path], "{context}: {}", path.display());
+            }
+            // Once in a while: it takes as long as all the rest.
+            if (none + complete) % 8 != 1 {
+                return;
             }
             let mut again = node.command(victim.arguments);
             let again = again.stdin(std::fs::File::open(&bundle).unwrap());
