@@ -130,10 +130,10 @@ fn a_pair_is_the_old_or_the_new_one() {
     if !here(false, &["strace", "openssl"]) {
         return;
     }
-    const NAMES: [&str; 2] = ["pki/apiserver.crt", "pki/apiserver.key"];
+    let names = ["pki/apiserver.crt", "pki/apiserver.key"];
     let start = provisioned();
     let before = kubernetes(&start);
-    let [old_certificate, old_key] = NAMES.map(|name| &before[Path::new(name)].1);
+    let [old_certificate, old_key] = names.map(|path| &before[Path::new(path)].1);
     let victim = Victim {
         arguments: &["certs", "renew", "apiserver", "--force"],
         input: None,
@@ -148,8 +148,8 @@ fn a_pair_is_the_old_or_the_new_one() {
         |node, context| {
             assert_keys_are_closed(&node, context);
             let found = kubernetes(&node);
-            assert_only(&NAMES, &before, &found, context);
-            let [certificate, key] = NAMES.map(|name| &found[Path::new(name)].1);
+            assert_only(&names, &before, &found, context);
+            let [certificate, key] = names.map(|path| &found[Path::new(path)].1);
             let untouched = certificate == old_certificate && key == old_key;
             if !untouched && !is_pair(certificate, key) {
                 mixed += 1;
@@ -162,8 +162,8 @@ fn a_pair_is_the_old_or_the_new_one() {
             }
             assert_eq!(recover(&node, context), 0, "{context}");
             let found = kubernetes(&node);
-            assert_only(&NAMES, &before, &found, context);
-            let [certificate, key] = NAMES.map(|name| &found[Path::new(name)].1);
+            assert_only(&names, &before, &found, context);
+            let [certificate, key] = names.map(|path| &found[Path::new(path)].1);
             assert!(is_pair(certificate, key), "{context}");
             assert_eq!(certificate == old_certificate, key == old_key, "{context}");
             *(if key == old_key { &mut old } else { &mut new }) += 1;
@@ -179,11 +179,11 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
     if !here(false, &["strace", "openssl"]) {
         return;
     }
-    const NAME: &str = "scheduler.conf";
+    let name = "scheduler.conf";
     let start = provisioned();
     let before = kubernetes(&start);
     let victim = Victim {
-        arguments: &["certs", "renew", NAME, "--force"],
+        arguments: &["certs", "renew", name, "--force"],
         input: None,
     };
     let (mut old, mut new) = (0, 0);
@@ -197,8 +197,8 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
             assert_keys_are_closed(&node, context);
             let look = || {
                 let found = kubernetes(&node);
-                assert_only(&[NAME], &before, &found, context);
-                let contents = found[Path::new(NAME)].1.clone();
+                assert_only(&[name], &before, &found, context);
+                let contents = found[Path::new(name)].1.clone();
                 assert!(is_whole(&contents), "{context}");
                 contents
             };
@@ -208,7 +208,7 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
             let told = status["notices"].to_string().contains("was interrupted");
             assert_eq!(told, node.path(JOURNAL).exists(), "{context}: {status}");
             assert_eq!(recover(&node, context), 0, "{context}");
-            let is_old = look() == before[Path::new(NAME)].1;
+            let is_old = look() == before[Path::new(name)].1;
             *(if is_old { &mut old } else { &mut new }) += 1;
             node.ok(&["certs", "verify"]);
         },
