@@ -2,14 +2,12 @@
 //!
 //! Steps come from `certificates.afterRenew`, in its order, one after the other: static pods by the
 //! kubelet ([`static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
-//! next. The new certificates are in their places already and stay there whatever happens here. What
-//! was not done is [owed](owed), and the next run does it.
+//! next. The new certificates are in their places already and stay there whatever happens here.
 //!
 //! A signal to end (SIGTERM, SIGINT, SIGHUP) is taken while this works: the pod's manifest is put
 //! back first, a program is killed, and the steps that are left are told to be left.
 
 pub mod hooks;
-pub mod owed;
 pub mod processes;
 pub mod static_pod;
 
@@ -26,7 +24,6 @@ use super::wanted::Item;
 use crate::config::cluster::{AfterRenew, Hook};
 use crate::report::milliseconds;
 use crate::root::Root;
-use owed::Owed;
 use processes::Processes;
 use static_pod::{Limits, Restarted};
 
@@ -72,22 +69,16 @@ pub struct Outcome {
     pub milliseconds: f64,
 }
 
-/// Does what the cluster file asks for and is owed for some of these items. For whoever holds the
+/// Does what the cluster file asks for after these items were renewed. For whoever holds the
 /// certificates' lock. Needs a runtime with timers and I/O; from here on the process takes
 /// SIGTERM, SIGINT and SIGHUP itself, until it ends.
-pub async fn after_renew(
-    root: &Root,
-    steps: &[AfterRenew],
-    items: &[Item],
-    owed: &mut Owed,
-) -> Vec<Outcome> {
+pub async fn after_renew(root: &Root, steps: &[AfterRenew], renewed: &[Item]) -> Vec<Outcome> {
     let machine = Machine {
         root,
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
-    let mut stop = Stop::listen();
-    machine.carry_out(steps, items, owed, &mut stop).await
+    machine.carry_out(steps, renewed, &mut Stop::listen()).await
 }
 
 /// The static pods that have to be restarted, each once, in the order of the items.
@@ -112,56 +103,37 @@ impl Machine<'_> {
     async fn carry_out(
         &self,
         steps: &[AfterRenew],
-        items: &[Item],
-        owed: &mut Owed,
+        renewed: &[Item],
         stop: &mut Stop,
     ) -> Vec<Outcome> {
+        let ids: Vec<&str> = renewed.iter().map(|item| item.id.as_str()).collect();
         let mut outcomes = Vec::new();
         for step in steps {
             match step {
                 AfterRenew::StaticPods => {
-                    for pod in pods(items) {
-                        let key = owed::pod(pod);
-                        if owed.of(&key, items).is_empty() {
-                            continue;
-                        }
+                    for pod in pods(renewed) {
                         let begun = Instant::now();
-                        let ended = self.pod(pod, stop).await;
-                        if ended.is_ok() {
-                            owed.settle(self.root, &key);
-                        }
-                        outcomes.push(told(pod, begun, ended));
+                        outcomes.push(told(pod, begun, self.pod(pod, stop).await));
                     }
                 }
                 AfterRenew::Program(hook) => {
-                    let key = owed::program(hook);
-                    let ids = owed.of(&key, items);
-                    if ids.is_empty() {
-                        continue;
+                    let ids = hooks::concerns(hook, &ids);
+                    if !ids.is_empty() {
+                        let (begun, name) = (Instant::now(), hook.command.first());
+                        let name = name.map_or("", String::as_str);
+                        outcomes.push(told(name, begun, self.program(hook, &ids, stop).await));
                     }
-                    let (begun, name) = (Instant::now(), hook.command.first());
-                    let name = name.map_or("", String::as_str);
-                    let ended = self.program(hook, &ids, stop).await;
-                    if ended.is_ok() {
-                        owed.settle(self.root, &key);
-                    }
-                    outcomes.push(told(name, begun, ended));
                 }
             }
         }
         outcomes
     }
 
-    /// An error where it has to be tried again.
     async fn pod(&self, pod: &str, stop: &mut Stop) -> Result<(StepResult, String), String> {
         stop.check()?;
         let restarted =
             static_pod::restart(self.root, &self.processes, pod, &self.limits, stop.asked()).await;
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
-        // It has ended, and whenever it comes back, it reads the new files.
-        if let Err(error @ static_pod::Error::NotBack { .. }) = &restarted {
-            return Ok((StepResult::Failed, error.to_string()));
-        }
         match restarted.map_err(|error| error.to_string())? {
             Restarted::NoManifest => {
                 let text = format!("this node has no {}/{pod}.yaml", static_pod::MANIFESTS);
@@ -182,7 +154,6 @@ impl Machine<'_> {
         }
     }
 
-    /// An error where it has to be tried again.
     async fn program(
         &self,
         hook: &Hook,

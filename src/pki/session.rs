@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::after::owed::{self, Owed};
 use super::after::{self, StepResult, static_pod};
 use super::bundle::{self, Bundle};
 use super::catalogue::Catalogue;
 use super::certificate::Certificate;
 use super::health::{Health, State, health};
-use super::inventory::{self, Found, Inventory};
+use super::inventory::{self, Inventory};
 use super::issue::Validity;
 use super::moment::{self, Moment};
 use super::plan::{Action, Decision, Order, plan};
@@ -23,19 +22,14 @@ use super::prepare::{self, Prepared, prepare};
 use super::profile::Names;
 use super::record;
 use super::store::{self, Store};
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Item, Wanted, wanted};
 use super::window::date;
-use crate::config::cluster::AfterRenew;
 use crate::config::{Cluster, Node, Problems};
 use crate::lock::{self, Lock};
 use crate::root::Root;
 
 /// How long a run waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is said where an earlier run has left something to be done.
-const OWED: &str = "not all has been done that has to follow an earlier renewal; a run of \
-                    `stayput certs renew` does it";
 
 /// A run that may change files.
 #[derive(Debug)]
@@ -157,9 +151,6 @@ pub enum Error {
     /// A bundle that cannot be taken.
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
-    /// What has to follow a renewal.
-    #[error(transparent)]
-    Owed(#[from] owed::Error),
     /// Nothing could be made.
     #[error(transparent)]
     Prepare(#[from] prepare::Error),
@@ -233,7 +224,7 @@ impl Session {
         let order = renewal.order(&self.wanted, &inventory)?;
         let decisions = plan(&order, &self.wanted, &inventory, now);
         let mut rows = rows(&self.wanted, &decisions);
-        let mut issued = false;
+        let mut renewed: Vec<Item> = Vec::new();
         let clock = moment.may_issue(!renewal.unattended);
         if decisions.iter().any(|d| d.action == Action::Refuse)
             && let Err(refusal) = &clock
@@ -241,18 +232,8 @@ impl Session {
             // By such a clock an authority may seem to have expired, which is no news of the authority.
             self.notices.push(refusal.to_string());
         }
-        let steps = self.cluster.certificates.after_renew.clone();
-        let mut owed = self.owed(&steps, &inventory)?;
         if decisions.iter().any(|d| d.action.changes()) {
             clock?;
-            for decision in decisions.iter().filter(|d| d.action.changes()) {
-                let item = self.wanted.items.iter().find(|i| i.id == decision.id);
-                if let Some(item) = item {
-                    let serial = serial(&inventory, &item.id).unwrap_or_default();
-                    owed.add(&steps, item, &serial);
-                }
-            }
-            owed.save(&self.root)?;
             for (id, result) in prepare(&self.root, &self.wanted, &inventory, &decisions, now)? {
                 let placed = result.map_err(Error::from).and_then(|prepared| {
                     self.store.replace(std::slice::from_ref(&prepared.set))?;
@@ -261,32 +242,17 @@ impl Session {
                 match placed {
                     Ok(certificate) => {
                         succeed(&mut rows, &id, certificate.as_ref());
-                        issued = true;
+                        let item = self.wanted.items.iter().find(|item| item.id == id);
+                        renewed.extend(item.cloned());
                     }
                     Err(error) => fail(&mut rows, &id, &error),
                 }
             }
         }
-        self.remember(moment, issued);
-        // Nothing follows for one that could not be replaced.
-        let inventory = inventory::take(&self.root, &self.wanted);
-        owed.retain(&steps, &self.wanted.items, |id| serial(&inventory, id));
-        if let Err(error) = owed.save(&self.root) {
-            self.notices.push(error.to_string());
-        }
-        let items = &self.wanted.items;
-        let after = after::after_renew(&self.root, &steps, items, &mut owed).await;
+        self.remember(moment, !renewed.is_empty());
+        let steps = &self.cluster.certificates.after_renew;
+        let after = after::after_renew(&self.root, steps, &renewed).await;
         Ok((rows, after))
-    }
-
-    /// What earlier runs have left to be done.
-    fn owed(&mut self, steps: &[AfterRenew], inventory: &Inventory) -> Result<Owed, Error> {
-        let mut owed = Owed::read(&self.root)?;
-        owed.retain(steps, &self.wanted.items, |id| serial(inventory, id));
-        if !owed.is_empty() {
-            self.notices.push(OWED.to_owned());
-        }
-        Ok(owed)
     }
 
     /// Keeps the time for later runs. The certificates are there already, so a failure is only told.
@@ -354,12 +320,6 @@ pub fn preview(
     if Store::peek(root)? {
         notices.push(store::PENDING.to_owned());
     }
-    let mut owed = Owed::read(root)?;
-    let steps = &cluster.certificates.after_renew;
-    owed.retain(steps, &wanted.items, |id| serial(&inventory, id));
-    if !owed.is_empty() {
-        notices.push(OWED.to_owned());
-    }
     Ok(Done {
         dry_run: true,
         items: rows(&wanted, &decisions),
@@ -397,14 +357,6 @@ impl Done {
     pub fn failed(&self) -> bool {
         self.items.iter().any(|row| row.did.is_bad())
             || self.after.iter().any(|o| o.result == StepResult::Failed)
-    }
-}
-
-/// The serial number of an item's certificate.
-fn serial(inventory: &Inventory, id: &str) -> Option<String> {
-    match inventory.found.get(id) {
-        Some(Found::Present(present)) => Some(present.certificate.serial.clone()),
-        _ => None,
     }
 }
 

@@ -115,27 +115,6 @@ fn a_run_that_is_told_to_end_tells_what_it_left_undone() {
 }
 
 #[test]
-fn what_a_run_did_not_live_to_do_is_done_by_the_next() {
-    let node = master(
-        "{command: [/usr/local/sbin/block], timeout: 10m}, {command: [/usr/local/sbin/note]}",
-    );
-    program(&node, "note", "echo \"$@\" >> noted");
-    let mut process = blocked(&node);
-    let new = certificate(&node);
-    process.signal(Signal::KILL);
-    process.end();
-    // The program itself lives on, as one does whose parent dies.
-    node.write("go", b"");
-    assert!(!node.path("noted").exists());
-    let said = node.ok(&["certs", "renew"]);
-    assert!(said.contains("earlier renewal"), "{said}");
-    assert_eq!(text(&node, "noted"), "apiserver\n");
-    assert_eq!(certificate(&node), new);
-    node.ok(&["certs", "renew"]);
-    assert_eq!(text(&node, "noted"), "apiserver\n");
-}
-
-#[test]
 fn programs_hear_what_was_renewed_for_them() {
     let node = master(
         "{command: [/usr/local/sbin/note, all, \"$(touch shell)\"]}, \
@@ -193,37 +172,6 @@ fn a_program_that_fails_holds_nothing_up() {
         failure["message"]
             .to_string()
             .contains("no such load balancer")
-    );
-
-    // What failed is owed: the next run does that again, and only that.
-    let new = certificate(&node);
-    node.write("noted", b"");
-    let (plan, code) = node.json(&["certs", "renew", "--dry-run"]);
-    assert!(
-        plan["notices"].to_string().contains("earlier renewal") && code == 0,
-        "{plan}"
-    );
-    let (done, code) = node.json(&["certs", "renew"]);
-    assert_eq!(
-        (code, done["after"].as_array().unwrap().len()),
-        (1, 3),
-        "{done}"
-    );
-    assert_eq!(record(&node)["failure"]["count"], 2);
-    for name in ["fail", "open", "missing"] {
-        program(&node, name, &format!("echo \"$@\" >> {name}.said"));
-    }
-    let said = node.ok(&["certs", "renew"]);
-    assert!(said.contains("earlier renewal"), "{said}");
-    for name in ["fail", "open", "missing"] {
-        assert_eq!(text(&node, &format!("{name}.said")), "apiserver\n");
-    }
-    assert_eq!(record(&node)["failure"], Value::Null);
-    let said = node.ok(&["certs", "renew"]);
-    assert!(!said.contains("earlier renewal"), "{said}");
-    assert_eq!(
-        (certificate(&node), text(&node, "noted")),
-        (new, String::new())
     );
 }
 
