@@ -385,6 +385,9 @@ fn systemd_takes_the_units() {
         "nss-lookup",
         "network",
         "network-online",
+        "time-sync",
+        "timers",
+        "time-set",
     ] {
         let unit = format!("[Unit]\nDescription={target}\n");
         fs::write(folder.join(format!("{target}.target")), unit).unwrap();
@@ -415,30 +418,108 @@ fn systemd_takes_the_units() {
 }
 
 #[test]
-fn the_agent_s_unit_stays_locked_up() {
+fn the_units_stay_locked_up() {
     if !have("systemd-analyze", "systemd") {
         return;
     }
     // In tenths; systemd's scale goes from 0 (locked up) to 100.
-    let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--no-pager", "--threshold=24"])
-        .arg(deploy("systemd/stayput.service"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output.stdout));
+    for (unit, most) in [("stayput.service", 24), ("stayput-renew.service", 27)] {
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(format!("--threshold={most}"))
+            .arg(deploy("systemd").join(unit))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{unit}: {}", text(&output.stdout));
+    }
+}
+
+/// The values of a unit's setting, over all of its lines.
+fn values(unit: &str, key: &str) -> Vec<String> {
+    unit.lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .flat_map(str::split_whitespace)
+        .map(|value| value.trim_start_matches('-').to_owned())
+        .collect()
+}
+
+/// A key that is not hidden by name would be hidden by nothing.
+#[test]
+fn no_key_is_open_to_the_agent() {
+    let unit = read("systemd/stayput.service");
+    let closed = values(&unit, "InaccessiblePaths");
+    for secret in [
+        "pki/ca.key",
+        "pki/front-proxy-ca.key",
+        "pki/etcd/ca.key",
+        "pki/sa.key",
+        "pki/apiserver.key",
+        "pki/apiserver-kubelet-client.key",
+        "pki/apiserver-etcd-client.key",
+        "pki/front-proxy-client.key",
+        "pki/etcd/server.key",
+        "pki/etcd/peer.key",
+        "pki/etcd/healthcheck-client.key",
+        "admin.conf",
+        "super-admin.conf",
+        "kubelet.conf",
+        "controller-manager.conf",
+        "scheduler.conf",
+    ] {
+        let path = format!("/etc/kubernetes/{secret}");
+        assert!(closed.contains(&path), "{path} is open to the agent");
+    }
+}
+
+/// What a renewal needs and hardening is apt to take away.
+#[test]
+fn the_renewals_unit_leaves_what_a_renewal_needs() {
+    let unit = read("systemd/stayput-renew.service");
+    let writable = values(&unit, "ReadWritePaths");
+    assert_eq!(writable, ["/etc/kubernetes"]);
+    for (key, folder) in [
+        ("StateDirectory", "stayput"),
+        ("RuntimeDirectory", "stayput"),
+    ] {
+        assert_eq!(values(&unit, key), [folder]);
+    }
+    assert_eq!(values(&unit, "RuntimeDirectoryPreserve"), ["yes"]);
+    // The clock's state is read, the pods' processes are seen, in the node's network.
+    let calls = values(&unit, "SystemCallFilter");
+    for call in ["adjtimex", "clock_adjtime"] {
+        assert!(calls.contains(&call.to_owned()), "{call}");
+    }
+    let rights = values(&unit, "CapabilityBoundingSet");
+    assert!(rights.contains(&"CAP_SYS_PTRACE".to_owned()));
+    assert!(!rights.contains(&"CAP_SYS_TIME".to_owned()));
+    for key in [
+        "ProtectClock",
+        "ProtectProc",
+        "ProtectHostname",
+        "PrivateNetwork",
+        "PrivateUsers",
+    ] {
+        assert!(values(&unit, key).is_empty(), "{key}");
+    }
+    // A failed run is tried again for ever.
+    assert_eq!(values(&unit, "Restart"), ["on-failure"]);
+    assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"]);
+    assert_eq!(values(&unit, "LimitCORE"), ["0"]);
+}
+
+#[test]
+fn the_timer_runs_daily_and_catches_up() {
+    let timer = read("systemd/stayput-renew.timer");
+    assert_eq!(values(&timer, "OnCalendar"), ["daily"]);
+    assert_eq!(values(&timer, "Persistent"), ["true"]);
+    assert_eq!(values(&timer, "WantedBy"), ["timers.target"]);
 }
 
 /// What the agent needs and hardening is apt to take away.
 #[test]
 fn the_agent_s_unit_leaves_what_the_agent_needs() {
     let unit = read("systemd/stayput.service");
-    let values = |key: &str| -> Vec<String> {
-        unit.lines()
-            .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-            .flat_map(str::split_whitespace)
-            .map(|value| value.trim_start_matches('-').to_owned())
-            .collect()
-    };
+    let values = |key| values(&unit, key);
     let writable = values("ReadWritePaths");
     // /etc as a whole: a mount point cannot be renamed over.
     assert!(writable.contains(&"/etc".to_owned()));
@@ -447,6 +528,9 @@ fn the_agent_s_unit_leaves_what_the_agent_needs() {
     for needed in [
         "/etc/hosts",
         "/etc/kubernetes/pki/ca.crt",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "/etc/kubernetes/.stayput-restart",
+        "/var/lib/stayput/certificates.json",
         "/etc/kubernetes/manifests",
         "/etc/stayput",
         "/run/systemd",

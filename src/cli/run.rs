@@ -69,3 +69,43 @@ impl From<agent::Error> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn arguments(line: &[&str]) -> Vec<String> {
+        let cli = Cli::parse_from([&["stayput"], line].concat());
+        let renewal = renewal(&Context::new(cli.global)).unwrap();
+        assert!(renewal.program.is_absolute());
+        let text = |argument: OsString| argument.into_string().unwrap();
+        renewal.arguments.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_run_is_told_what_the_agent_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let root = root.to_str().unwrap();
+        let files = [
+            "--config",
+            "/etc/c.yaml",
+            "--node-config",
+            "/etc/stayput/node.yaml",
+        ];
+        let line = ["run", "--renew", "--root", root, "--config", "/etc/c.yaml"];
+        let certs = ["certs", "renew", "--unattended"];
+        let plain = [&["--root", root], &files[..], &certs].concat();
+        assert_eq!(arguments(&line), plain);
+        for node in [
+            &["--node", "master-1", "--own-cidr", "10.0.0.0/8"][..],
+            &["--kubernetes-name", "m1", "--own-interface", "eth0"],
+        ] {
+            let all = [&["--root", root], &files[..], node, &certs].concat();
+            assert_eq!(arguments(&[&line[..], node].concat()), all);
+        }
+    }
+}

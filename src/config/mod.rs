@@ -37,6 +37,7 @@ pub use cluster::Cluster;
 pub use load::{Error, load};
 pub use node::{Node, NodeError, NodeSettings};
 pub use problem::{Problem, Problems};
+pub use scalar::span;
 
 #[cfg(test)]
 mod tests;

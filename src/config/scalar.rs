@@ -82,7 +82,7 @@ pub(super) fn duration(
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// `30d`, `90m`, or several units from long to short as kubeadm writes them: `8760h0m0s`.
-fn span(text: &str) -> Option<u64> {
+pub fn span(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut longer = u64::MAX;
     let mut seconds = 0_u64;

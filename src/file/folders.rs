@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Error, sync_folder};
+use super::{Error, failed, sync_folder};
 use crate::root::Root;
 
 /// Those of a path's folders that are missing, the path itself included; the outermost first.
@@ -31,23 +31,20 @@ pub fn missing_folders(root: &Root, path: &Path) -> Result<Vec<PathBuf>, Error> 
 
 /// Makes a folder durably; one that exists stays as it is.
 pub fn make_folder(root: &Root, path: &Path, mode: u32) -> Result<(), Error> {
-    let failed = || Error::io("make the folder", path);
     let Some((parent, name)) = split(root, path)? else {
         return Ok(());
     };
     match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
-        Err(Errno::ROFS) => {
-            let path = path.to_owned();
-            return Err(Error::ReadOnly { path });
-        }
-        Err(errno) => return Err(failed()(errno)),
+        Err(errno) => return Err(failed("make the folder", path)(errno)),
     }
     // Whatever the umask says.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed())?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(failed())?;
+    let folder = rustix::fs::openat(&parent, name, flags, Mode::empty())
+        .map_err(failed("make the folder", path))?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode))
+        .map_err(failed("make the folder", path))?;
     sync_folder(&parent, path)
 }
 
@@ -56,6 +53,11 @@ pub fn remove_empty_folder(root: &Root, path: &Path) -> Result<(), Error> {
     let Some((parent, name)) = split(root, path)? else {
         return Ok(());
     };
+    // Asked first: a file system that is read-only refuses to remove even what is not there.
+    let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    if matches!(found, Err(Errno::NOENT)) {
+        return Ok(());
+    }
     match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
         Err(errno) => Err(Error::io("remove the folder", path)(errno)),

@@ -27,8 +27,10 @@ mod folders;
 mod in_place;
 mod lock;
 mod moving;
+mod old;
 mod staging;
 mod target;
+mod together;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -43,7 +45,9 @@ use target::{Swap, Target};
 pub use folders::{make_folder, missing_folders, remove_empty_folder};
 pub use in_place::InPlace;
 pub use moving::{Moved, move_file};
-pub use staging::{HIDDEN, Identity, Old, Spot, Staged, Staging, replaceable};
+pub use old::{Identity, Old, replaceable};
+pub use staging::{HIDDEN, Spot, Staged, Staging};
+pub use together::{sync_files, sync_folders};
 
 /// How often a file is read again because somebody else keeps changing it.
 const ATTEMPTS: usize = 5;
@@ -138,6 +142,16 @@ impl Error {
             path: path.to_owned(),
             source: source.into(),
         }
+    }
+}
+
+/// An error of a system call on `path`; that a file system is read-only is told apart.
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
+    move |errno| match errno {
+        Errno::ROFS => Error::ReadOnly {
+            path: path.to_owned(),
+        },
+        _ => Error::io(operation, path)(errno),
     }
 }
 

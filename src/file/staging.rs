@@ -20,33 +20,18 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::target::{is_mount_point, open_regular};
-use super::{Error, attributes, fsync_folder, lock};
-use crate::root::{Place, Root, read_regular};
+use super::old::{identity, look};
+use super::{Error, Identity, Old, attributes, failed, fsync_folder, lock};
+use crate::root::{Root, read_regular};
 
 /// The hidden folder's name.
 pub const HIDDEN: &str = ".stayput";
-
-/// Which file something is, whatever its name: it stays the same when the file is renamed or linked,
-/// and differs for another file even if that one got the same inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// The inode's number.
-    pub inode: u64,
-    /// When it was last written, in Unix time.
-    pub modified: i64,
-    /// The same, the nanoseconds.
-    pub nanoseconds: i64,
-}
 
 /// Where a file of a name is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +55,6 @@ impl Spot {
         });
         name
     }
-}
-
-/// A file that is to be replaced.
-#[derive(Debug)]
-pub struct Old {
-    fd: OwnedFd,
-    stat: Stat,
-    /// Which file it is.
-    pub identity: Identity,
 }
 
 /// A folder with its hidden one. The folder is locked while this lives.
@@ -180,7 +156,7 @@ impl Staging {
         }
     }
 
-    /// Writes a new file into the hidden folder; the caller fsyncs it. `mode` is the new file's;
+    /// Writes a new file into the hidden folder; the caller syncs it. `mode` is the new file's;
     /// with an old one, what it may have at most.
     pub fn stage(
         &self,
@@ -211,7 +187,7 @@ impl Staging {
         let (hidden, kept) = (self.hidden()?, Spot::Kept.name(name));
         match rustix::fs::linkat(&self.folder, name, hidden, &kept, AtFlags::empty()) {
             Ok(()) => match self.identity(Spot::Kept, name)? {
-                Some(identity) if identity == old.identity => Ok(identity),
+                Some(kept) if kept.is_written_with(old.identity) => Ok(kept),
                 _ => Err(Error::Changed { path }),
             },
             // No links here, too many of them, or none to an immutable file.
@@ -355,63 +331,11 @@ impl Staged {
     }
 }
 
-/// The file that can be replaced at a path, and errors for what cannot; `None` where there is none,
-/// nor a folder for it.
-pub fn replaceable(root: &Root, path: &Path) -> Result<Option<Old>, Error> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        let path = path.to_owned();
-        return Err(Error::NotRegular { path });
-    };
-    match root.open_at(parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
-        Ok(folder) => look(&folder, name, path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("open the folder of", path)(error)),
-    }
-}
-
-fn look(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Old>, Error> {
-    let place = Place {
-        folder: folder.try_clone().map_err(Error::io("open", path))?,
-        name: name.to_owned(),
-    };
-    match rustix::fs::readlinkat(folder, name, Vec::new()) {
-        Ok(_) => {
-            let path = path.to_owned();
-            return Err(Error::Symlink { path });
-        }
-        // What is there is no link, or nothing is there.
-        Err(Errno::INVAL | Errno::NOENT) => {}
-        Err(errno) => return Err(failed("look at", path)(errno)),
-    }
-    let Some((fd, stat)) = open_regular(&place, OFlags::RDONLY, path)? else {
-        return Ok(None);
-    };
-    if is_mount_point(&fd) {
-        return Err(Error::CannotRename {
-            path: path.to_owned(),
-            obstacle: "it is a mount point",
-            source: Errno::BUSY.into(),
-        });
-    }
-    let file = File::from(fd);
-    let identity = identity(&file, path)?;
-    let fd = file.into();
-    Ok(Some(Old { fd, stat, identity }))
-}
-
-fn identity(file: &File, path: &Path) -> Result<Identity, Error> {
-    let metadata = file.metadata().map_err(Error::io("look at", path))?;
-    Ok(Identity {
-        inode: metadata.ino(),
-        modified: metadata.mtime(),
-        nanoseconds: metadata.mtime_nsec(),
-    })
-}
-
 /// The old file's mode without what a file of this kind must not allow: for one that is closed to
 /// others everything but its group's right to read, for an open one the right to write it.
 fn narrowed(old: u32, mode: u32) -> u32 {
-    let never = if mode & 0o077 == 0 { 0o037 } else { 0o022 };
+    let others = 0o077;
+    let never = if mode & others == 0 { 0o037 } else { 0o022 };
     old & 0o7777 & !never
 }
 
@@ -423,18 +347,61 @@ fn unlink(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
-    move |errno| match errno {
-        Errno::ROFS => Error::ReadOnly {
-            path: path.to_owned(),
-        },
-        _ => Error::io(operation, path)(errno),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder with its hidden one, in which something is staged as `file`.
+    fn staged() -> (tempfile::TempDir, Staging) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let mut staging = Staging::open(&root, Path::new("/etc")).unwrap();
+        staging.make().unwrap();
+        let staged = staging.stage(OsStr::new("file"), b"new", 0o600, None);
+        staged.unwrap().sync().unwrap();
+        (dir, staging)
+    }
+
+    #[test]
+    fn what_appeared_meanwhile_is_not_overwritten() {
+        let (dir, staging) = staged();
+        let path = dir.path().join("etc/file");
+        std::fs::write(&path, "foreign").unwrap();
+        let error = staging.swap_in(OsStr::new("file"), false).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"foreign");
+        std::fs::remove_file(&path).unwrap();
+        staging.swap_in(OsStr::new("file"), false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_staged_file_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, staging) = staged();
+        let mode = |path: &str| {
+            let metadata = std::fs::metadata(dir.path().join("etc").join(path)).unwrap();
+            metadata.permissions().mode() & 0o7777
+        };
+        assert_eq!(mode(HIDDEN), 0o700);
+        assert_eq!(mode(".stayput/file.new"), 0o600);
+        // Nobody but its writer may open it, even before it has its mode.
+        let file = staging.create(Spot::Kept, OsStr::new("file")).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0);
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_looked_at_is_not_kept_for_the_old_one() {
+        let (dir, staging) = staged();
+        let (path, name) = (dir.path().join("etc/file"), OsStr::new("file"));
+        std::fs::write(&path, "old").unwrap();
+        let old = staging.target(name).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "foreign").unwrap();
+        let error = staging.keep(name, &old).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+    }
 
     #[test]
     fn modes_are_kept_but_for_what_lets_others_in() {

@@ -4,13 +4,17 @@
 //! kubelet ([`static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
 //! next. The new certificates are in their places already and stay there whatever happens here.
 //!
+//! A step that fails is owed ([`mod@owed`]): the next run does all steps of those items again.
+//!
 //! A signal to end (SIGTERM, SIGINT, SIGHUP) is taken while this works: the pod's manifest is put
 //! back first, a program is killed, and the steps that are left are told to be left.
 
 pub mod hooks;
+pub mod owed;
 pub mod processes;
 pub mod static_pod;
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::Path;
 use std::task::Poll;
@@ -27,6 +31,7 @@ use crate::root::Root;
 use processes::Processes;
 use static_pod::{Limits, Restarted};
 
+pub use owed::{owe, owed};
 pub use static_pod::{Recovered, recover};
 
 /// How much of what a program said is shown, in characters.
@@ -69,7 +74,8 @@ pub struct Outcome {
     pub milliseconds: f64,
 }
 
-/// Does what the cluster file asks for after these items were renewed. For whoever holds the
+/// Does what the cluster file asks for after these items were renewed, now or by an earlier run that
+/// still [owes](owed()) it. What fails is owed then. For whoever holds the
 /// certificates' lock. Needs a runtime with timers and I/O; from here on the process takes
 /// SIGTERM, SIGINT and SIGHUP itself, until it ends.
 pub async fn after_renew(root: &Root, steps: &[AfterRenew], renewed: &[Item]) -> Vec<Outcome> {
@@ -78,7 +84,7 @@ pub async fn after_renew(root: &Root, steps: &[AfterRenew], renewed: &[Item]) ->
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
-    machine.carry_out(steps, renewed, &mut Stop::listen()).await
+    machine.pay(steps, renewed, &mut Stop::listen()).await
 }
 
 /// The static pods that have to be restarted, each once, in the order of the items.
@@ -92,6 +98,16 @@ pub fn pods<'a>(renewed: &'a [Item]) -> Vec<&'a str> {
     pods
 }
 
+/// The ids of the items for which a static pod is restarted.
+fn users_of<'a>(pod: &str, renewed: &'a [Item]) -> Vec<&'a str> {
+    let for_it = |item: &&Item| pods(std::slice::from_ref(*item)).contains(&pod);
+    renewed
+        .iter()
+        .filter(for_it)
+        .map(|item| item.id.as_str())
+        .collect()
+}
+
 /// Where the steps are done.
 struct Machine<'a> {
     root: &'a Root,
@@ -100,33 +116,58 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    /// All steps, and on disk what is left of them, should this run die meanwhile.
+    async fn pay(&self, steps: &[AfterRenew], renewed: &[Item], stop: &mut Stop) -> Vec<Outcome> {
+        let (begun, ids) = (Instant::now(), renewed.iter().map(|item| item.id.as_str()));
+        let owed = owed::owe(self.root, ids);
+        let (mut outcomes, left) = self.carry_out(steps, renewed, stop).await;
+        let mut all = owed::owed(self.root);
+        all.retain(|id| renewed.iter().all(|item| item.id != *id));
+        all.extend(left);
+        let paid = owed.and_then(|()| owed::set(self.root, &all));
+        if let Err(error) = paid {
+            let error = format!("cannot remember what is left to be done: {error}");
+            outcomes.push(told("remember", begun, Err(error)));
+        }
+        outcomes
+    }
+
+    /// What came of the steps, and the ids of the items for which one failed.
     async fn carry_out(
         &self,
         steps: &[AfterRenew],
         renewed: &[Item],
         stop: &mut Stop,
-    ) -> Vec<Outcome> {
-        let ids: Vec<&str> = renewed.iter().map(|item| item.id.as_str()).collect();
-        let mut outcomes = Vec::new();
+    ) -> (Vec<Outcome>, BTreeSet<String>) {
+        let all: Vec<&str> = renewed.iter().map(|item| item.id.as_str()).collect();
+        let (mut outcomes, mut left) = (Vec::new(), BTreeSet::new());
+        let mut end = |outcome: Outcome, ids: &[&str]| {
+            if outcome.result == StepResult::Failed {
+                left.extend(ids.iter().map(ToString::to_string));
+            }
+            outcomes.push(outcome);
+        };
         for step in steps {
             match step {
                 AfterRenew::StaticPods => {
                     for pod in pods(renewed) {
                         let begun = Instant::now();
-                        outcomes.push(told(pod, begun, self.pod(pod, stop).await));
+                        let outcome = told(pod, begun, self.pod(pod, stop).await);
+                        end(outcome, &users_of(pod, renewed));
                     }
                 }
                 AfterRenew::Program(hook) => {
-                    let ids = hooks::concerns(hook, &ids);
+                    let ids = hooks::concerns(hook, &all);
                     if !ids.is_empty() {
-                        let (begun, name) = (Instant::now(), hook.command.first());
-                        let name = name.map_or("", String::as_str);
-                        outcomes.push(told(name, begun, self.program(hook, &ids, stop).await));
+                        let begun = Instant::now();
+                        let name = hook.command.first().map_or("", String::as_str);
+                        let outcome = told(name, begun, self.program(hook, &ids, stop).await);
+                        end(outcome, &ids);
                     }
                 }
             }
         }
-        outcomes
+        (outcomes, left)
     }
 
     async fn pod(&self, pod: &str, stop: &mut Stop) -> Result<(StepResult, String), String> {
@@ -171,9 +212,10 @@ impl Machine<'_> {
 
 fn told(step: &str, begun: Instant, ended: Result<(StepResult, String), String>) -> Outcome {
     let (result, detail) = ended.unwrap_or_else(|error| (StepResult::Failed, error));
-    match result {
-        StepResult::Failed => tracing::error!(step, "after the renewal: {detail}"),
-        _ => tracing::info!(step, "after the renewal: {detail}"),
+    if result == StepResult::Failed {
+        tracing::error!(step, "after the renewal: {detail}");
+    } else {
+        tracing::info!(step, "after the renewal: {detail}");
     }
     Outcome {
         step: step.to_owned(),
@@ -227,9 +269,10 @@ impl Stop {
                 .signals
                 .iter_mut()
                 .map(|signal| signal.poll_recv(context));
-            match polled.any(|signal| signal.is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if polled.any(|signal| signal.is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;
@@ -237,10 +280,10 @@ impl Stop {
     }
 
     fn check(&self) -> Result<(), String> {
-        match self.asked {
-            true => Err("left undone, because stayput was told to end".to_owned()),
-            false => Ok(()),
+        if self.asked {
+            return Err("left undone, because stayput was told to end".to_owned());
         }
+        Ok(())
     }
 }
 

@@ -38,6 +38,8 @@ pub enum State {
     AuthorityEnds,
     /// Others can read a key, or write.
     WrongMode,
+    /// A file of it is a symlink, which no renewal replaces.
+    Linked,
     /// It lacks a name that the cluster file asks for.
     NameMissing,
     /// A kubeconfig points elsewhere.
@@ -60,6 +62,7 @@ impl fmt::Display for State {
             Self::NotYetValid => "not yet valid",
             Self::AuthorityEnds => "authority ends",
             Self::WrongMode => "wrong mode",
+            Self::Linked => "linked",
             Self::NameMissing => "name missing",
             Self::WrongServer => "wrong server",
             Self::Due => "due",

@@ -18,6 +18,8 @@ pub struct Inventory {
     pub found: BTreeMap<String, Found>,
     /// The authorities that can be read, by id.
     pub authorities: BTreeMap<String, Authority>,
+    /// The file of a leaf or kubeconfig that is a symlink, by id: it is read, and never replaced.
+    pub links: BTreeMap<String, PathBuf>,
 }
 
 /// What is where an item should be.
@@ -127,6 +129,21 @@ pub fn take(root: &Root, wanted: &Wanted) -> Inventory {
         if let Some(found) = read::signed(root, item, signer) {
             inventory.found.insert(item.id.clone(), found);
         }
+        if let Some(link) = replaced(&item.kind).find(|path| file::is_link(root, path)) {
+            inventory.links.insert(item.id.clone(), link.clone());
+        }
     }
     inventory
+}
+
+/// The files that a renewal replaces.
+fn replaced(kind: &Kind) -> impl Iterator<Item = &PathBuf> {
+    let files = match kind {
+        Kind::Leaf {
+            certificate, key, ..
+        } => [Some(certificate), Some(key)],
+        Kind::Kubeconfig { path, .. } => [Some(path), None],
+        Kind::Authority { .. } | Kind::KeyPair { .. } => [None, None],
+    };
+    files.into_iter().flatten()
 }

@@ -68,6 +68,7 @@ pub fn authority(profile: &Profile, key: &PrivateKey, validity: Validity) -> Res
     let der = tbs::signed(draft.der(), &name, &name, &key.pair).map_err(&refused)?;
     let wanted = Wanted {
         profile,
+        subject: &name,
         validity,
         issuer: &name,
         public_key: key.public_key(),
@@ -76,10 +77,13 @@ pub fn authority(profile: &Profile, key: &PrivateKey, validity: Validity) -> Res
     wanted.check(&der).map_err(&refused)
 }
 
-/// A leaf signed by an authority, as PEM. `constraints`: say CA:FALSE.
+/// A leaf signed by an authority, as PEM. `subject`: DER that is kept as it stands, with parts that a
+/// profile does not know; without it the subject is CN and O as Go writes them. `constraints`: say
+/// CA:FALSE.
 pub fn leaf(
     authority: &Authority,
     profile: &Profile,
+    subject: Option<&[u8]>,
     key: &PrivateKey,
     validity: Validity,
     constraints: bool,
@@ -103,10 +107,14 @@ pub fn leaf(
     let issuer = Issuer::from_params(&issuer, Unsigned(&signer.pair));
     let draft = parameters.signed_by(&key.pair, &issuer);
     let draft = draft.map_err(|error| refused(error.to_string()))?;
-    let name = tbs::name(profile).map_err(&refused)?;
+    let name = match subject {
+        Some(subject) => subject.to_vec(),
+        None => tbs::name(profile).map_err(&refused)?,
+    };
     let der = tbs::signed(draft.der(), &own.subject_der, &name, &signer.pair).map_err(&refused)?;
     let wanted = Wanted {
         profile,
+        subject: &name,
         validity,
         issuer: &own.subject_der,
         public_key: key.public_key(),
@@ -214,6 +222,7 @@ impl SigningKey for Unsigned<'_> {
 /// What was asked for.
 struct Wanted<'a> {
     profile: &'a Profile,
+    subject: &'a [u8],
     validity: Validity,
     issuer: &'a [u8],
     public_key: &'a [u8],
@@ -236,6 +245,7 @@ impl Wanted<'_> {
                 "O",
                 sorted(&is.organizations) != sorted(&want.organizations),
             ),
+            ("subject", issued.subject_der != self.subject),
             ("usages", is.usages != want.usages),
             ("names", is.names != want.names),
             ("issuer", issued.issuer_der != self.issuer),
@@ -325,7 +335,7 @@ mod tests {
             names: names(&["master-1"], &["127.0.0.1", "::1"]),
             ..profile("master-1", &[])
         };
-        let pem = leaf(&ca, &server, &key(), VALIDITY, true).unwrap();
+        let pem = leaf(&ca, &server, None, &key(), VALIDITY, true).unwrap();
         let want = [
             ("2.5.29.15", true),
             ("2.5.29.37", false),
@@ -335,7 +345,7 @@ mod tests {
         ];
         assert_eq!(extensions(&pem), listed(&want));
         let client = profile("scheduler", &[]);
-        let pem = leaf(&ca, &client, &key(), VALIDITY, false).unwrap();
+        let pem = leaf(&ca, &client, None, &key(), VALIDITY, false).unwrap();
         let want = [("2.5.29.15", true), ("2.5.29.35", false)];
         assert_eq!(extensions(&pem), listed(&want));
     }
@@ -363,7 +373,7 @@ mod tests {
                 &["192.0.2.9", "10.0.0.1"],
             ),
         };
-        let pem = leaf(&ca, &asked, &key, VALIDITY, true).unwrap();
+        let pem = leaf(&ca, &asked, None, &key, VALIDITY, true).unwrap();
         let issued = Certificate::parse_pem(pem.as_bytes()).unwrap().remove(0);
         assert_eq!(issued.profile.common_name, asked.common_name);
         assert_eq!(issued.profile.names, asked.names);
@@ -405,14 +415,14 @@ mod tests {
                 "none that a certificate can hold",
             ),
         ] {
-            let error = leaf(&ca, &profile, &key(), validity, true).unwrap_err();
+            let error = leaf(&ca, &profile, None, &key(), validity, true).unwrap_err();
             assert!(error.to_string().contains(want), "{error}");
         }
         ca.key = Some(key());
-        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        let error = leaf(&ca, &good, None, &key(), VALIDITY, true).unwrap_err();
         assert!(matches!(error, Error::ForeignKey { .. }), "{error}");
         ca.key = None;
-        let error = leaf(&ca, &good, &key(), VALIDITY, true).unwrap_err();
+        let error = leaf(&ca, &good, None, &key(), VALIDITY, true).unwrap_err();
         assert!(matches!(error, Error::NoKey), "{error}");
     }
 }

@@ -84,7 +84,7 @@ pub enum Refusal {
     NotSynchronised,
     /// The kernel was not asked.
     #[error(
-        "whether the clock is synchronised cannot be told, because adjtimex(2) is forbidden here, and nothing is issued unattended by such a clock; allow the system call (systemd: ProtectClock=no, SystemCallFilter=adjtimex), or run the command by hand"
+        "whether the clock is synchronised cannot be told, because adjtimex(2) is forbidden here, and nothing is issued unattended by such a clock; allow it (systemd: ProtectClock=no and SystemCallFilter=adjtimex clock_adjtime), or run the command by hand"
     )]
     SynchronisationUnknown,
 }
@@ -219,7 +219,8 @@ fn synchronised(maximum_error: &io::Result<i64>) -> Synchronised {
 }
 
 /// The kernel's estimate of its clock's greatest error, in microseconds. Asking needs no rights, but
-/// seccomp filters of containers often forbid the whole system call.
+/// seccomp filters of containers often forbid the whole system call (which is
+/// `clock_adjtime(2)` in truth: C libraries make one of the other).
 fn maximum_error() -> io::Result<i64> {
     // Zeroed: nothing is adjusted, only read.
     let mut answer = rtime_clock::adjtime::Timex::new();

@@ -314,7 +314,14 @@ impl Press<'_> {
     ) -> Result<(String, Certificate), Error> {
         let signer = self.signer(task, authority)?;
         let constraints = self.wanted.leaf_constraints;
-        let pem = issue::leaf(signer, task.profile, key, task.validity, constraints);
+        let pem = issue::leaf(
+            signer,
+            task.profile,
+            self.subject(task),
+            key,
+            task.validity,
+            constraints,
+        );
         let pem = pem.map_err(task.error())?;
         let made = parsed(task, &pem)?;
         let usages = task.profile.usages;
@@ -325,6 +332,17 @@ impl Press<'_> {
                 source,
             })?;
         Ok((pem, made))
+    }
+
+    /// A renewal keeps the old subject to the byte. A new one, or one that gets another user or other
+    /// groups, has none to keep.
+    fn subject(&self, task: &Task<'_>) -> Option<&[u8]> {
+        let Some(Found::Present(present)) = self.inventory.found.get(&task.item.id) else {
+            return None;
+        };
+        let (old, new) = (&present.certificate.profile, task.profile);
+        let same = old.common_name == new.common_name && old.organizations == new.organizations;
+        same.then_some(&present.certificate.subject_der)
     }
 
     fn signer(&self, task: &Task<'_>, authority: &str) -> Result<&Authority, Error> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::health::{State, findings};
+use super::health::{Finding, State, findings};
 use super::inventory::{Found, Inventory, Present};
 use super::verify;
 use super::wanted::{Item, Wanted};
@@ -49,13 +49,21 @@ fn proof(item: &Item, wanted: &Wanted, inventory: &Inventory, now: i64) -> Proof
         _ => None,
     };
     let problems = findings.into_iter().filter(|finding| wrong(finding.state));
-    let mut problems: Vec<String> = problems.map(|finding| finding.text).collect();
+    let mut problems: Vec<String> = problems.map(told_alone).collect();
     problems.extend(refused);
     Proof {
         id: item.id.clone(),
         path: item.path().to_owned(),
         holds: problems.is_empty(),
         problems,
+    }
+}
+
+/// A finding's text where its state is not shown beside it.
+fn told_alone(finding: Finding) -> String {
+    match finding.state {
+        State::Missing => format!("is missing: {}", finding.text),
+        _ => finding.text,
     }
 }
 

@@ -98,6 +98,11 @@ struct Stored {
     record: Record,
 }
 
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// The record after one more run, which ended at `now`.
 pub fn after_run(previous: Option<Record>, run: Run, now: i64) -> Record {
     let previous = previous.unwrap_or_default();
@@ -142,10 +147,6 @@ pub fn read(root: &Root) -> Result<Option<Record>, Error> {
         Err(error) => return Err(Error::Unreadable(error)),
     };
     // The format first: another one may have other keys.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
     let Format { format } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
     if format != FORMAT {
         return Err(damaged(&format_args!("format {format} is not {FORMAT}")));
@@ -179,6 +180,15 @@ pub fn note(root: &Root, run: Run, now: i64) -> Result<Record, Error> {
     let record = after_run(read(root).ok().flatten(), run, now);
     write(root, &record)?;
     Ok(record)
+}
+
+/// Writes down what is there now and leaves how the last run went. Nothing where no run has left a
+/// record, or one that cannot be used: the next run begins it.
+pub fn refresh(root: &Root, items: Vec<Item>) -> Result<(), Error> {
+    match read(root) {
+        Ok(Some(record)) => write(root, &Record { items, ..record }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +235,18 @@ mod tests {
         let record = after_run(Some(record), good("due"), 40);
         assert_eq!((record.failure, record.last_success), (None, Some(40)));
         assert_eq!(record.items, [item("due")]);
+    }
+
+    #[test]
+    fn what_is_there_is_refreshed_and_how_runs_went_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        refresh(&root, vec![item("ok")]).unwrap();
+        assert_eq!(read(&root).unwrap(), None, "no run has been");
+        let before = note(&root, bad("disk full"), 7).unwrap();
+        refresh(&root, vec![item("due")]).unwrap();
+        let items = vec![item("due")];
+        assert_eq!(read(&root).unwrap(), Some(Record { items, ..before }));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One at a time per node, under a lock of its own. What an earlier run has left unfinished is put
 //! right first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,10 +22,12 @@ use super::plan::{Action, Decision, Order, plan};
 use super::prepare::{self, Prepared, prepare};
 use super::profile::Names;
 use super::record;
+use super::spread;
 use super::store::{self, Store};
 use super::wanted::{Item, Wanted, wanted};
 use super::window::date;
 use crate::config::{Cluster, Node, Problems};
+use crate::file;
 use crate::lock::{self, Lock};
 use crate::root::Root;
 
@@ -145,6 +148,9 @@ pub enum Error {
     /// An earlier run's journal, or new files.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What is to follow cannot be written down, so nothing is renewed.
+    #[error("{0}; nothing was renewed")]
+    Owe(#[from] file::Error),
     /// A static pod's manifest that an earlier run has taken out.
     #[error(transparent)]
     After(#[from] static_pod::Error),
@@ -202,14 +208,19 @@ impl Session {
     }
 
     /// Renews what is due and does what follows. One that fails leaves the others alone. What came of it
-    /// is written down for the agent.
+    /// is written down for the agent; but whether renewing works is not told by what a person has
+    /// ordered in vain, and has been told.
     pub async fn renew(mut self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
         let attempt = self.attempt(renewal, moment).await;
         let result = match &attempt {
             Ok((rows, after)) => complaint(rows, after),
             Err(error) => Err(error.to_string()),
         };
-        self.record(&result, moment.judged());
+        if result.is_err() && renewal.is_an_order() {
+            self.refresh(moment.judged());
+        } else {
+            self.record(&result, moment.judged());
+        }
         let (rows, after) = attempt?;
         Ok(self.done(rows, after))
     }
@@ -224,7 +235,8 @@ impl Session {
         let order = renewal.order(&self.wanted, &inventory)?;
         let decisions = plan(&order, &self.wanted, &inventory, now);
         let mut rows = rows(&self.wanted, &decisions);
-        let mut renewed: Vec<Item> = Vec::new();
+        let owed = after::owed(&self.root);
+        let mut renewed = BTreeSet::new();
         let clock = moment.may_issue(!renewal.unattended);
         if decisions.iter().any(|d| d.action == Action::Refuse)
             && let Err(refusal) = &clock
@@ -235,24 +247,43 @@ impl Session {
         if decisions.iter().any(|d| d.action.changes()) {
             clock?;
             for (id, result) in prepare(&self.root, &self.wanted, &inventory, &decisions, now)? {
-                let placed = result.map_err(Error::from).and_then(|prepared| {
-                    self.store.replace(std::slice::from_ref(&prepared.set))?;
-                    Ok(prepared.certificate)
-                });
+                let placed = result
+                    .map_err(Error::from)
+                    .and_then(|prepared| self.place(prepared, &owed));
                 match placed {
                     Ok(certificate) => {
                         succeed(&mut rows, &id, certificate.as_ref());
-                        let item = self.wanted.items.iter().find(|item| item.id == id);
-                        renewed.extend(item.cloned());
+                        renewed.insert(id);
                     }
                     Err(error) => fail(&mut rows, &id, &error),
                 }
             }
         }
         self.remember(moment, !renewed.is_empty());
+        let follow = |item: &&Item| renewed.contains(&item.id) || owed.contains(&item.id);
+        let items: Vec<Item> = self.wanted.items.iter().filter(follow).cloned().collect();
         let steps = &self.cluster.certificates.after_renew;
-        let after = after::after_renew(&self.root, steps, &renewed).await;
+        let after = after::after_renew(&self.root, steps, &items).await;
         Ok((rows, after))
+    }
+
+    /// Lets one new certificate take its place. What follows is owed from before that moment on, so
+    /// that it is made good if this run dies.
+    fn place(
+        &self,
+        prepared: Prepared,
+        owed: &BTreeSet<String>,
+    ) -> Result<Option<Certificate>, Error> {
+        let id = &prepared.set.id;
+        after::owe(&self.root, [id.as_str()])?;
+        if let Err(error) = self.store.replace(std::slice::from_ref(&prepared.set)) {
+            if !owed.contains(id) {
+                // At worst something is restarted in vain.
+                let _ = after::owed::forget(&self.root, id);
+            }
+            return Err(error.into());
+        }
+        Ok(prepared.certificate)
     }
 
     /// Keeps the time for later runs. The certificates are there already, so a failure is only told.
@@ -264,20 +295,27 @@ impl Session {
 
     /// Writes down how the run went and what is there now.
     fn record(&mut self, result: &Result<(), String>, now: i64) {
-        let inventory = inventory::take(&self.root, &self.wanted);
-        let items = health(&self.wanted, &inventory, now);
         let run = record::Run {
             result: result.clone(),
-            items: Some(
-                items
-                    .iter()
-                    .map(|item| recorded(item, &self.wanted))
-                    .collect(),
-            ),
+            items: Some(self.items(now)),
         };
         if let Err(error) = record::note(&self.root, run, now) {
             self.notices.push(error.to_string());
         }
+    }
+
+    /// Writes down what is there now.
+    fn refresh(&mut self, now: i64) {
+        if let Err(error) = record::refresh(&self.root, self.items(now)) {
+            self.notices.push(error.to_string());
+        }
+    }
+
+    fn items(&self, now: i64) -> Vec<record::Item> {
+        let inventory = inventory::take(&self.root, &self.wanted);
+        let items = health(&self.wanted, &inventory, now);
+        let recorded = |item| recorded(item, &self.wanted);
+        items.iter().map(recorded).collect()
     }
 
     /// Takes another master's authorities and keys: all that this machine lacks, or nothing where it has
@@ -329,6 +367,11 @@ pub fn preview(
 }
 
 impl Renewal {
+    /// Whether a person asked for some of them and reads what comes of it.
+    fn is_an_order(&self) -> bool {
+        !self.names.is_empty() && !self.unattended
+    }
+
     /// The order, once everything that it names is known.
     fn order(&self, wanted: &Wanted, inventory: &Inventory) -> Result<Order, Error> {
         if let Some(text) = self.drop.iter().find(|text| Names::of([text]).is_empty()) {
@@ -358,6 +401,18 @@ impl Done {
         self.items.iter().any(|row| row.did.is_bad())
             || self.after.iter().any(|o| o.result == StepResult::Failed)
     }
+}
+
+/// How long a run that a timer starts waits for this node's turn.
+pub fn turn(root: &Root, node: &Node, period: Duration) -> Duration {
+    // What cannot be looked at is for the run to tell.
+    let interrupted = Store::peek(root).unwrap_or(true)
+        || static_pod::left_out(root).map_or(true, |pods| !pods.is_empty());
+    if interrupted {
+        return Duration::ZERO;
+    }
+    let last = record::read(root).ok().flatten();
+    spread::before_run(last.as_ref(), node.kubernetes_name.as_str(), period)
 }
 
 /// What a master should have.

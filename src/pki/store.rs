@@ -16,8 +16,8 @@
 //! somebody else has changed the files since, is left alone and is an error: never a mixed pair about
 //! which nothing is said. All of this is repeated until it succeeds, so dying in it does no harm.
 //!
-//! The journal holds paths and inode numbers; neither keys nor digests of them. Old certificates are
-//! kept ([`generations`]), old keys are not.
+//! The journal holds paths and inode numbers; neither keys nor digests of them. Of each item the last
+//! three certificates are kept; old keys are not.
 
 mod generations;
 mod journal;

@@ -19,7 +19,7 @@ fn the_demo_shows_all_of_it() {
     for want in [
         "127.77.0.22 master-2.prod.k8s.internal master-2",
         "master-2.prod.k8s.internal  127.77.0.22",
-        "No certificate, no kubeconfig and no manifest was touched",
+        "certificates, keys and kubeconfigs are the same to the byte",
     ] {
         assert!(after.contains(want), "{want} is not in:\n{said}");
     }

@@ -82,7 +82,7 @@ pub(crate) fn leaf(authority: &Pair, name: &str, dns: &[&str], addresses: &[&str
     };
     let key = key();
     Pair {
-        certificate: issue::leaf(&authority, &profile, &key, year(), true).unwrap(),
+        certificate: issue::leaf(&authority, &profile, None, &key, year(), true).unwrap(),
         key: key.to_pem().unwrap().to_string(),
     }
 }

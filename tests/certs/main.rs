@@ -2,17 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
+mod adopt;
+mod bad;
 mod bundle;
 mod calendar;
 mod edges;
 mod external;
 mod golden;
 mod handshakes;
+mod json;
 mod kill;
 mod live;
 mod made;
 mod sandbox;
 mod strace;
+mod whole;
 
 #[path = "../sample/mod.rs"]
 mod sample;

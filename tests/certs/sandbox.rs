@@ -1,7 +1,7 @@
 //! A node in a folder, and the program on it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -17,6 +17,16 @@ masters:
   - {name: master-3, address: 192.0.2.13}
 ";
 
+/// The same with keys that are made in no time.
+pub(crate) fn quick() -> String {
+    format!("{CLUSTER}certificates: {{keyType: ecdsa-p256}}\n")
+}
+
+/// Where everything lies that is issued.
+pub(crate) const KUBERNETES: &str = "etc/kubernetes";
+
+/// A file, folder or link as it lies there: inode, type and mode, owner, and what it holds.
+pub(crate) type Lying = (u64, u32, (u32, u32), Vec<u8>);
 /// Paths with mode and contents; a folder's are empty.
 pub(crate) type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
@@ -102,6 +112,88 @@ impl Sandbox {
         let value = serde_json::from_slice(&output.stdout);
         let value = value.unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"));
         (value, output.status.code().unwrap())
+    }
+
+    /// Runs it; it must end with this exit code. What it says, standard output first.
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8(said).unwrap()
+    }
+
+    /// The text of a file below `etc/kubernetes`.
+    pub(crate) fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(KUBERNETES).join(name)).unwrap()
+    }
+
+    /// Everything below `etc/kubernetes`, hidden things too, by its path.
+    pub(crate) fn everything(&self) -> BTreeMap<PathBuf, Lying> {
+        let mut all = BTreeMap::new();
+        lying(&self.path(KUBERNETES), Path::new(""), &mut all);
+        all
+    }
+}
+
+fn lying(folder: &Path, below: &Path, all: &mut BTreeMap<PathBuf, Lying>) {
+    let Ok(entries) = std::fs::read_dir(folder.join(below)) else {
+        return;
+    };
+    for entry in entries.map(Result::unwrap) {
+        let path = below.join(entry.file_name());
+        let about = entry.metadata().unwrap();
+        let holds = if about.is_symlink() {
+            let to = std::fs::read_link(entry.path()).unwrap();
+            to.into_os_string().into_encoded_bytes()
+        } else if about.is_dir() {
+            lying(folder, &path, all);
+            Vec::new()
+        } else {
+            std::fs::read(entry.path()).unwrap()
+        };
+        let owner = (about.uid(), about.gid());
+        all.insert(path, (about.ino(), about.mode(), owner, holds));
+    }
+}
+
+/// What differs between two looks at everything.
+pub(crate) fn changed(
+    before: &BTreeMap<PathBuf, Lying>,
+    after: &BTreeMap<PathBuf, Lying>,
+) -> Vec<String> {
+    let paths = before.keys().chain(after.keys());
+    let mut paths: Vec<&PathBuf> = paths
+        .filter(|path| before.get(*path) != after.get(*path))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+/// `ssh FIRST stayput certs bundle | stayput certs unbundle`; what the second machine says.
+pub(crate) fn carry(first: &Sandbox, second: &Sandbox) -> String {
+    let output = first.run(&["certs", "bundle"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = second.feed(&["certs", "unbundle"], &output.stdout);
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
+impl Sandbox {
+    /// Runs it with this on standard input.
+    pub(crate) fn feed(&self, arguments: &[&str], bytes: &[u8]) -> Output {
+        // A file: a pipe that nobody reads to its end would hold up the test.
+        let file = self.path("input");
+        std::fs::write(&file, bytes).unwrap();
+        let file = std::fs::File::open(file).unwrap();
+        self.command(arguments).stdin(file).output().unwrap()
     }
 }
 

@@ -197,8 +197,8 @@ fn what_is_missing_or_open_is_said() {
     for (name, mode, want) in [
         ("pki/apiserver.key", 0o640, None),
         ("pki/apiserver.key", 0o400, None),
-        ("pki/apiserver.key", 0o660, Some(0o640)),
-        ("pki/apiserver.key", 0o604, Some(0o640)),
+        ("pki/apiserver.key", 0o660, Some(0o600)),
+        ("pki/apiserver.key", 0o604, Some(0o600)),
         ("pki/apiserver.crt", 0o600, None),
         ("pki/apiserver.crt", 0o664, Some(0o644)),
         ("pki/apiserver.crt", 0o646, Some(0o644)),

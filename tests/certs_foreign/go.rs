@@ -32,7 +32,7 @@ fn issue(set: &Set, name: &str, authority: &Authority, kind: KeyType, server: bo
         names: if server { names } else { Names::default() },
     };
     let key = PrivateKey::generate(kind).unwrap();
-    let pem = issue::leaf(authority, &profile, &key, validity(), true).unwrap();
+    let pem = issue::leaf(authority, &profile, None, &key, validity(), true).unwrap();
     set.write(&format!("{name}.crt"), pem);
     set.write(&format!("{name}.key"), key.to_pem().unwrap().as_bytes());
 }

@@ -61,7 +61,7 @@ fn accepted(set: &Set, kind: KeyType) -> String {
     let authority = &inventory.authorities["ca"];
     let key = PrivateKey::generate(kind).unwrap();
     let profile = server();
-    let pem = issue::leaf(authority, &profile, &key, validity(), true).unwrap();
+    let pem = issue::leaf(authority, &profile, None, &key, validity(), true).unwrap();
     set.write("new.crt", &pem);
     set.write("new.key", key.to_pem().unwrap().as_bytes());
     let verify = [
@@ -212,7 +212,7 @@ fn own_authority(set: &Set, kind: KeyType, validity: Validity) {
 
 fn issued(authority: &Authority, profile: &Profile, validity: Validity) -> Certificate {
     let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
-    let pem = issue::leaf(authority, profile, &key, validity, true).unwrap();
+    let pem = issue::leaf(authority, profile, None, &key, validity, true).unwrap();
     Certificate::parse_pem(pem.as_bytes()).unwrap().remove(0)
 }
 

@@ -37,16 +37,26 @@ impl Etcd {
                 authority.write_pair(&folder, stem, &node.name, &names);
             }
         }
-        let peers = masters
-            .iter()
-            .map(|node| format!("{}=https://{}:2380", node.name, full(node)));
-        let peers = peers.collect::<Vec<_>>().join(",");
-        let members = masters.iter().map(|node| member(node, &peers, place));
-        let mut etcd = Self {
-            members: members.collect(),
-        };
+        let mut etcd = Self::run(masters, place);
         etcd.takes_writes(masters, client, "first");
         etcd
+    }
+
+    /// Starts a member on each master with the certificates that lie there.
+    pub(crate) fn run(masters: &[Node], place: Place) -> Self {
+        let peers = peers(masters);
+        let members = masters.iter().map(|node| member(node, &peers, place));
+        Self {
+            members: members.collect(),
+        }
+    }
+
+    /// Ends a master's member and starts it again.
+    pub(crate) fn restart(&mut self, masters: &[Node], index: usize, place: Place) {
+        let old = self.members.remove(index);
+        drop(old);
+        let new = member(&masters[index], &peers(masters), place);
+        self.members.insert(index, new);
     }
 
     /// The members' process IDs; a member that has ended fails the test.
@@ -111,8 +121,15 @@ fn full(node: &Node) -> String {
     format!("{}.{DOMAIN}", node.name)
 }
 
-fn endpoint(node: &Node) -> String {
+pub(crate) fn endpoint(node: &Node) -> String {
     format!("https://{}:2379", full(node))
+}
+
+fn peers(masters: &[Node]) -> String {
+    let peers = masters
+        .iter()
+        .map(|node| format!("{}=https://{}:2380", node.name, full(node)));
+    peers.collect::<Vec<_>>().join(",")
 }
 
 /// As kubeadm's static pod, with names where that has addresses.
@@ -146,12 +163,17 @@ fn member(node: &Node, peers: &str, place: Place) -> Process {
 }
 
 fn etcdctl(client: &Node, endpoints: &str, arguments: &[&str]) -> Said {
+    etcdctl_with(client, "etcd/server", endpoints, arguments)
+}
+
+/// etcdctl on a node with one of its pairs, by its path below the PKI folder.
+pub(crate) fn etcdctl_with(client: &Node, pair: &str, endpoints: &str, arguments: &[&str]) -> Said {
     let mut command: Command = client.command("etcdctl");
     command.env("ETCDCTL_API", "3").args([
         &format!("--endpoints={endpoints}"),
         &format!("--cacert={PKI}/ca.crt"),
-        &format!("--cert={PKI}/server.crt"),
-        &format!("--key={PKI}/server.key"),
+        &format!("--cert=/etc/kubernetes/pki/{pair}.crt"),
+        &format!("--key=/etc/kubernetes/pki/{pair}.key"),
         "--dial-timeout=2s",
         "--command-timeout=3s",
     ]);

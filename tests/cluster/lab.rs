@@ -16,7 +16,7 @@ pub(crate) const MASTERS: [&str; 3] = ["master-1", "master-2", "master-3"];
 const WORKERS: [(&str, &str); 2] = [("worker-1", "10.77.0.21"), ("worker-2", "10.77.0.22")];
 
 /// The cluster file, the same on every node.
-const CLUSTER: &str = r#"domain: prod.k8s.internal
+pub(crate) const CLUSTER: &str = r#"domain: prod.k8s.internal
 endpoint: {name: api, port: 8443}
 masters:
   - {name: master-1, address: 10.77.0.11}

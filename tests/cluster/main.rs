@@ -10,6 +10,7 @@
 mod apiserver;
 mod authority;
 mod etcd;
+mod issued;
 mod lab;
 mod moves;
 mod namespace;

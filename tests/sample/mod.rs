@@ -17,6 +17,9 @@ use stayput::book::{Book, Event, reduce};
 use stayput::config::cluster::Cluster;
 use stayput::config::node::{Node, Role, Selection};
 use stayput::name::Name;
+use stayput::pki::bundle::Pair;
+use stayput::pki::catalogue::Catalogue;
+use stayput::pki::wanted::wanted;
 use stayput::view::View;
 
 /// The domain of [`view`].
@@ -108,4 +111,16 @@ pub(crate) fn three(octets: [u8; 3]) -> View {
 /// Addresses from their texts.
 pub(crate) fn ips(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// What the masters of a cluster share.
+pub(crate) fn shared() -> Vec<Pair> {
+    let cluster = cluster(DOMAIN, ["master-1"], &[]);
+    let master = Name::parse(&format!("master-1.{DOMAIN}")).unwrap();
+    let node = Node {
+        role: Role::Master(master),
+        kubernetes_name: Name::parse("master-1").unwrap(),
+        selection: Selection::DefaultRoute,
+    };
+    Pair::shared(&wanted(&Catalogue::builtin().unwrap(), &cluster, &node))
 }

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
-use crate::pki::bundle::Bundle;
+use crate::pki::bundle::{Bundle, Pair};
 use crate::pki::moment::Moment;
-use crate::pki::session::Session;
+use crate::pki::session::{Session, on_master};
 
 /// What `unbundle` has written.
 #[derive(Debug, Serialize)]
@@ -21,7 +21,9 @@ struct Taken {
 
 pub(super) fn bundle(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
-    let bundle = Bundle::collect(&root)?;
+    let (cluster, node) = context.load(&root)?;
+    let pairs = Pair::shared(&on_master(&cluster, &node)?);
+    let bundle = Bundle::collect(&root, pairs)?;
     bundle.check(Moment::read(&root, false)?.judged())?;
     let stdout = std::io::stdout();
     if stdout.is_terminal() {
@@ -41,7 +43,8 @@ pub(super) fn unbundle(context: &Context) -> Result<u8, Failure> {
         let text = "the bundle is read from standard input: ssh MASTER stayput certs bundle | stayput certs unbundle";
         return Err(Failure::new(exit::USAGE, text));
     }
-    let bundle = Bundle::read(stdin.lock())?;
+    let pairs = Pair::shared(&on_master(&cluster, &node)?);
+    let bundle = Bundle::read(stdin.lock(), pairs)?;
     bundle.check(Moment::read(&root, false)?.judged())?;
     let session = Session::open(&root, &cluster, &node)?;
     let written = session.unbundle(&bundle)?;

@@ -1,11 +1,14 @@
 //! `stayput certs renew`.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::words;
 use crate::cli::context::{Context, Failure, block_on};
+use crate::config;
 use crate::pki::moment::Moment;
-use crate::pki::session::{Renewal, Session, preview};
+use crate::pki::session::{self, Renewal, Session, preview};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RenewArgs {
@@ -24,6 +27,10 @@ pub(in crate::cli) struct RenewArgs {
     /// Nobody is watching: issue only while the clock is synchronised
     #[arg(long, conflicts_with = "trust_clock")]
     unattended: bool,
+    /// Wait first, for a part of this time that follows from the node's name: masters take turns. A run
+    /// that has something to make good does not wait
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "unattended")]
+    jitter: Option<Duration>,
     /// Issue although the clock stands before the newest time that this node has seen
     #[arg(long)]
     trust_clock: bool,
@@ -43,8 +50,16 @@ pub(super) fn renew(context: &Context, args: RenewArgs) -> Result<u8, Failure> {
         let done = preview(&root, &cluster, &node, &renewal, &moment)?;
         return words::print(context, &done);
     }
+    if let Some(period) = args.jitter {
+        std::thread::sleep(session::turn(&root, &node, period));
+    }
     let session = Session::open(&root, &cluster, &node)?;
     let moment = Moment::read(&root, args.trust_clock)?;
     let done = block_on(async { Ok(session.renew(&renewal, &moment).await?) })?;
     words::print(context, &done)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = config::span(text).ok_or("write a time such as 4h")?;
+    Ok(Duration::from_secs(seconds))
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, WORKER};
 use super::{Failure, exit};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -47,7 +47,7 @@ impl Children {
         if !Path::new(HAPROXY).exists() {
             return Ok(false);
         }
-        sandbox.write_cluster(&super::BEFORE, None)?;
+        sandbox.write_cluster(WORKER, &super::BEFORE, None)?;
         sandbox.stayput(&["apply"]).await?;
         let mut command = Command::new(HAPROXY);
         command

@@ -3,6 +3,7 @@
 //! Real parts as far as they are here: the agent is this program, HAProxy is the machine's own. Only
 //! the three masters are pretend ones, on loopback addresses: small HTTP servers that say who they are.
 
+mod certificates;
 mod children;
 mod masters;
 mod sandbox;
@@ -17,7 +18,7 @@ use super::context::{Context, Failure, block_on};
 use super::{exit, output};
 use children::Children;
 use masters::Master;
-use sandbox::Sandbox;
+use sandbox::{MASTER, Sandbox, WORKER};
 
 /// Where master-2 is before and after the change.
 const BEFORE: [&str; 3] = ["127.77.0.11", "127.77.0.12", "127.77.0.13"];
@@ -76,8 +77,16 @@ async fn tour(sandbox: &Sandbox, children: &mut Children, once: bool) -> Result<
             "HAProxy is not on this machine: that part is left out (Debian: apt-get install haproxy).\n",
         )?;
     }
-    sandbox.write_cluster(&BEFORE, children.reload())?;
+    sandbox.write_cluster(WORKER, &BEFORE, children.reload())?;
+    sandbox.write_cluster(MASTER, &BEFORE, None)?;
     children.start_agent(sandbox).await?;
+
+    heading("master-1's certificates, in a folder of its own: on names, not on addresses")?;
+    say("$ stayput certs init --new-cluster\n")?;
+    say(&sandbox
+        .on_master(&["certs", "init", "--new-cluster"])
+        .await?)?;
+    let certificates = certificates::files(sandbox)?;
 
     heading("Before: three masters, and what each surface says")?;
     show(sandbox, haproxy).await?;
@@ -86,12 +95,17 @@ async fn tour(sandbox: &Sandbox, children: &mut Children, once: bool) -> Result<
     masters[1] = Master::start(2, AFTER, sandbox.api_port()).await?;
     say(&format!("$ stayput event master-2 {AFTER}\n"))?;
     say(&sandbox.stayput(&["event", "master-2", AFTER]).await?)?;
+    // A master that is told the same by its cluster file has nothing to renew.
+    sandbox.write_cluster(MASTER, &[BEFORE[0], AFTER, BEFORE[2]], None)?;
+    sandbox.on_master(&["certs", "renew"]).await?;
 
     heading("After")?;
     show(sandbox, haproxy).await?;
-    say(
-        "No certificate, no kubeconfig and no manifest was touched: only the map from name to address.\n",
-    )?;
+    say(&certificates::compared(
+        &certificates,
+        &certificates::files(sandbox)?,
+    ))?;
+    say("Only the map from name to address has changed.\n")?;
     if !once {
         let text = sandbox.suggestions(haproxy);
         heading("It stays up: play with it in another terminal, end it with Ctrl-C")?;

@@ -23,6 +23,10 @@ use crate::root::Root;
 use crate::status::Status;
 
 const DOMAIN: &str = "prod.k8s.internal";
+/// The node of the tour has the folder itself.
+pub(super) const WORKER: &str = "";
+/// The first master's name, and its folder within.
+pub(super) const MASTER: &str = "master-1";
 /// A hosts file with lines of its own, which stay as they are.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n192.0.2.7\tnas.home\n";
 
@@ -51,9 +55,9 @@ impl Sandbox {
                 None => scratch_folder()?,
             },
         };
-        sandbox.write("etc/hosts", HOSTS)?;
-        sandbox.write("etc/hostname", "worker-1\n")?;
-        sandbox.write_cluster(&BEFORE, None)?;
+        sandbox.write(Path::new("etc/hosts"), HOSTS)?;
+        sandbox.write(Path::new("etc/hostname"), "worker-1\n")?;
+        sandbox.write_cluster(WORKER, &BEFORE, None)?;
         Ok(sandbox)
     }
 
@@ -78,9 +82,10 @@ impl Sandbox {
         vec!["--root".to_owned(), self.path.display().to_string()]
     }
 
-    /// Writes the cluster file.
+    /// Writes the cluster file of the node in a folder: [`WORKER`] or [`MASTER`].
     pub(super) fn write_cluster(
         &self,
+        root: &str,
         addresses: &[&str; 3],
         reload: Option<Vec<String>>,
     ) -> Result<(), Failure> {
@@ -91,10 +96,8 @@ impl Sandbox {
         let reload = quoted.collect::<Vec<_>>().join(", ");
         let [first, second, third] = addresses;
         let (endpoint, api, stats, dns) = (self.endpoint, self.api, self.stats, self.dns);
-        self.write(
-            "etc/stayput/cluster.yaml",
-            &format!(
-                r#"domain: {DOMAIN}
+        let text = format!(
+            r#"domain: {DOMAIN}
 endpoint: {{name: api, port: {endpoint}}}
 masters:
   - {{name: master-1, address: {first}}}
@@ -105,15 +108,33 @@ kubernetes: {{version: "1.34", apiPort: {api}}}
 dns: {{listen: ["{dns}"]}}
 haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
 "#
-            ),
-        )
+        );
+        self.write(&Path::new(root).join("etc/stayput/cluster.yaml"), &text)
     }
 
     /// Runs a command of this program in the sandbox and gives what it prints.
     pub(super) async fn stayput(&self, arguments: &[&str]) -> Result<String, Failure> {
+        self.run(self.arguments(), arguments).await
+    }
+
+    /// The same on a master, which has a folder of its own.
+    pub(super) async fn on_master(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let root = self.path.join(MASTER).display().to_string();
+        let own = [
+            "--node",
+            MASTER,
+            "--kubernetes-name",
+            MASTER,
+            "--root",
+            &root,
+        ];
+        self.run(own.map(str::to_owned).to_vec(), arguments).await
+    }
+
+    async fn run(&self, own: Vec<String>, arguments: &[&str]) -> Result<String, Failure> {
         let exe = std::env::current_exe();
         let output = Command::new(exe.map_err(|error| Failure::new(exit::OS_ERROR, error))?)
-            .args(self.arguments())
+            .args(own)
             .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -193,7 +214,7 @@ haproxy: {{reload: [{reload}], stats: "127.0.0.1:{stats}"}}
         text
     }
 
-    fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
+    fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
         let path = Path::new("/").join(path);
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(exit::OS_ERROR, format!("cannot set up the demo: {error}"))

@@ -8,7 +8,7 @@
 //!
 //! A program gets its arguments from the cluster file, and behind them the ids of what was renewed
 //! that it is for, such as `apiserver etcd-server`. No shell sees them. Environment, folder, output and
-//! time limit: see [`process`](crate::process).
+//! time limit: see [`crate::process`].
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -25,6 +25,9 @@ pub struct Id {
     pub started: u64,
 }
 
+/// As execve(2) gave them, the program's name first.
+type Arguments = Vec<Vec<u8>>;
+
 /// The processes cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot look at {}: {source}; reading a process's network namespace takes CAP_SYS_PTRACE", path.display())]
@@ -81,7 +84,7 @@ impl Processes {
     }
 
     /// A process's arguments; `None` where it has ended, or is the kernel's.
-    fn look(&self, pid: u32) -> Result<Option<(Vec<Vec<u8>>, Id)>, Error> {
+    fn look(&self, pid: u32) -> Result<Option<(Arguments, Id)>, Error> {
         let entry = PathBuf::from(pid.to_string());
         let Some(line) = self.read(&entry.join("cmdline"))? else {
             return Ok(None);

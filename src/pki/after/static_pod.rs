@@ -223,16 +223,17 @@ pub async fn restart(
         return Err(Error::Displaced { manifest, kept });
     }
     let gone = left.elapsed();
-    if !waited? {
+    let Some(others) = waited? else {
         let (pod, limit) = (pod.to_owned(), limits.gone);
         return Err(Error::StillRuns { pod, limit });
-    }
+    };
+    let known = before.union(&others).copied().collect();
     let returned = Instant::now();
     let runs = tokio::select! {
-        runs = back(processes, &command, &before, limits) => runs?,
+        runs = back(processes, &command, &known, limits) => runs?,
         () = &mut stop => return Err(Error::Stopped(pod.to_owned())),
     };
-    if !runs {
+    if runs.is_none() {
         let (pod, limit) = (pod.to_owned(), limits.back);
         return Err(Error::NotBack { pod, limit });
     }
@@ -247,6 +248,8 @@ pub fn recover(root: &Root) -> Result<Vec<Recovered>, Error> {
     for pod in left_out(root)? {
         recovered.extend(Places::of(&pod)?.put_back(root)?);
     }
+    // An empty one is in nobody's way.
+    let _ = remove_empty_folder(root, Path::new(FOLDER));
     Ok(recovered)
 }
 
@@ -264,7 +267,8 @@ pub fn left_out(root: &Root) -> Result<Vec<String>, Error> {
         let entry = entry.map_err(|errno| Error::Folder(errno.into()))?;
         let pod = entry.file_name().to_str().ok();
         let pod = pod.and_then(|name| name.strip_suffix(".yaml"));
-        pods.extend(pod.filter(|pod| !pod.is_empty()).map(str::to_owned));
+        // Another's name is another's file.
+        pods.extend(pod.filter(|pod| is_pod(pod)).map(str::to_owned));
     }
     Ok(pods.into_iter().collect())
 }
@@ -278,9 +282,7 @@ struct Places {
 
 impl Places {
     fn of(pod: &str) -> Result<Self, Error> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // The kubelet passes over names that begin with a dot.
-        if pod.is_empty() || pod.starts_with('.') || !pod.chars().all(plain) {
+        if !is_pod(pod) {
             return Err(Error::Name(pod.to_owned()));
         }
         let file = format!("{pod}.yaml");
@@ -343,42 +345,51 @@ impl Places {
     }
 }
 
-/// Waits until none of the processes is left; `false` when that takes too long.
+/// Whether a manifest can be named so. The kubelet passes over names that begin with a dot.
+fn is_pod(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
+}
+
+/// Waits until none of the processes is left. Gives those that run besides; `None` when that takes too
+/// long.
 async fn gone(
     processes: &Processes,
     command: &[String],
     before: &BTreeSet<Id>,
     limits: &Limits,
-) -> Result<bool, Error> {
+) -> Result<Option<BTreeSet<Id>>, Error> {
     let left = |now: &BTreeSet<Id>| now.is_disjoint(before);
     until(processes, command, limits.gone, limits.look, left).await
 }
 
-/// Waits until there is another process; `false` when that takes too long.
+/// Waits until there is one that is not known. `None` when that takes too long.
 async fn back(
     processes: &Processes,
     command: &[String],
-    before: &BTreeSet<Id>,
+    known: &BTreeSet<Id>,
     limits: &Limits,
-) -> Result<bool, Error> {
-    let new = |now: &BTreeSet<Id>| !now.is_subset(before);
+) -> Result<Option<BTreeSet<Id>>, Error> {
+    let new = |now: &BTreeSet<Id>| !now.is_subset(known);
     until(processes, command, limits.back, limits.look, new).await
 }
 
+/// What runs as soon as that holds for it; `None` when that takes too long.
 async fn until(
     processes: &Processes,
     command: &[String],
     limit: Duration,
     look: Duration,
     holds: impl Fn(&BTreeSet<Id>) -> bool,
-) -> Result<bool, Error> {
+) -> Result<Option<BTreeSet<Id>>, Error> {
     let deadline = Instant::now() + limit;
     loop {
-        if holds(&processes.running(command)?) {
-            return Ok(true);
+        let running = processes.running(command)?;
+        if holds(&running) {
+            return Ok(Some(running));
         }
         if Instant::now() >= deadline {
-            return Ok(false);
+            return Ok(None);
         }
         sleep(look).await;
     }

@@ -75,7 +75,7 @@ async fn outcomes(
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
-    let outcomes = machine.carry_out(steps, &renewed(), stop).await;
+    let outcomes = machine.pay(steps, &renewed(), stop).await;
     outcomes
         .into_iter()
         .map(|o| (o.step, o.result, o.detail))
@@ -149,6 +149,36 @@ async fn what_is_left_when_it_is_told_to_end_is_told() {
     assert!(outcomes[1].2.contains("left undone"), "{outcomes:?}");
     assert_eq!(outcomes.len(), 4);
     assert!(!dir.path().join("ran").exists());
+}
+
+#[tokio::test]
+async fn what_failed_is_owed_until_it_is_done() {
+    let (dir, root) = sandbox(&[("some", "test -e /proc/self/none"), ("all", ":")]);
+    let steps = [
+        program("/all", &[]),
+        program("/some", &["apiserver", "other.conf"]),
+    ];
+    assert_eq!(owed(&root), BTreeSet::new());
+    outcomes(&root, &steps, &mut Stop::listen()).await;
+    assert_eq!(
+        owed(&root),
+        ["apiserver", "other.conf"].map(str::to_owned).into()
+    );
+    hooks::tests::program(&dir.path().join("some"), ":");
+    outcomes(&root, &steps, &mut Stop::listen()).await;
+    assert_eq!(owed(&root), BTreeSet::new());
+    assert!(!dir.path().join(&owed::PATH[1..]).exists());
+    // A run that dies has said so before.
+    owe(&root, ["etcd-peer"]).unwrap();
+    owe(&root, ["sa"]).unwrap();
+    outcomes(&root, &steps, &mut Stop::listen()).await;
+    assert_eq!(
+        owed(&root),
+        ["etcd-peer", "sa"].map(str::to_owned).into(),
+        "another's"
+    );
+    std::fs::write(dir.path().join(&owed::PATH[1..]), "{").unwrap();
+    assert_eq!(owed(&root), BTreeSet::new());
 }
 
 #[test]

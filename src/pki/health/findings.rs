@@ -58,6 +58,7 @@ impl Look<'_> {
             Found::KeyPair { exposed } => self.modes(exposed),
             Found::Present(present) => {
                 self.modes(&present.exposed);
+                self.link(present);
                 self.pair(present);
                 self.contents(present);
                 match &self.item.kind {
@@ -75,7 +76,8 @@ impl Look<'_> {
     fn missing(&mut self) {
         let advice = match self.item.kind {
             Kind::Authority { .. } | Kind::KeyPair { .. } => {
-                "copy it from another master with `stayput certs bundle`"
+                "copy it from another master with `stayput certs bundle`, or let \
+                 `stayput certs init --new-cluster` make it where the cluster is made"
             }
             Kind::Leaf { .. } | Kind::Kubeconfig { .. } => "`stayput certs init` issues it",
         };
@@ -87,6 +89,19 @@ impl Look<'_> {
             let path = path.display();
             let text = format!("{path} has mode {mode:04o}: `chmod {want:04o} {path}`");
             self.add(State::WrongMode, text);
+        }
+    }
+
+    /// Reported before its time, because the renewal will be refused.
+    fn link(&mut self, present: &Present) {
+        let link = self.inventory.links.get(&self.item.id);
+        if let Some(path) = link.filter(|_| present.key != KeyState::Elsewhere) {
+            let text = format!(
+                "{} is a symbolic link, which no renewal replaces: put the file that it leads to in \
+                 its place",
+                path.display()
+            );
+            self.add(State::Linked, text);
         }
     }
 
@@ -271,7 +286,11 @@ impl Look<'_> {
             self.add(State::ForeignAuthority, text);
         }
         if is.server != *server {
-            let text = format!("points to {}, not to {server}", is.server);
+            let path = self.item.path().display();
+            let text = format!(
+                "points to {}, not to {server}: edit `server` in {path}",
+                is.server
+            );
             self.add(State::WrongServer, text);
         }
     }

@@ -60,7 +60,7 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "sa",
         |found| drop(found.found.insert("sa".to_owned(), Found::Absent)),
         State::Missing,
-        "copy it from another master with `stayput certs bundle`",
+        "copy it from another master with `stayput certs bundle`, or let `stayput certs init --new-cluster` make it where the cluster is made",
     ),
     (
         "apiserver",
@@ -105,10 +105,19 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "trusts another authority than this node's ca",
     ),
     (
+        "apiserver",
+        |found| {
+            let path = "/etc/kubernetes/pki/apiserver.crt".into();
+            found.links.insert("apiserver".to_owned(), path);
+        },
+        State::Linked,
+        "/etc/kubernetes/pki/apiserver.crt is a symbolic link, which no renewal replaces: put the file that it leads to in its place",
+    ),
+    (
         "admin.conf",
         |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned(),
         State::WrongServer,
-        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443",
+        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443: edit `server` in /etc/kubernetes/admin.conf",
     ),
     (
         "admin.conf",

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
@@ -17,9 +17,9 @@ use crate::root::{Root, read_regular};
 const LIMIT: u64 = 1 << 20;
 
 /// Bits of a mode that let strangers in: to a key all of the others' and the group's writing, to a
-/// certificate only writing. Kubeadm's own modes are 0600 and 0644; groups that read keys are wanted
-/// where somebody has made them.
-pub(super) const SECRET: (u32, u32) = (0o037, 0o640);
+/// certificate only writing. Groups that read keys are wanted where somebody has made them. Beside them
+/// kubeadm's own modes, which the file should have.
+pub(super) const SECRET: (u32, u32) = (0o037, 0o600);
 pub(super) const PUBLIC: (u32, u32) = (0o022, 0o644);
 
 pub(super) fn half(present: &Path, missing: &Path) -> Found {
@@ -34,6 +34,13 @@ pub(super) fn unusable(path: &Path, reason: impl ToString) -> Found {
         path: path.to_owned(),
         reason: reason.to_string(),
     }
+}
+
+/// Whether a symlink lies there. What cannot be looked at is none: reading it says why.
+pub(super) fn is_link(root: &Root, path: &Path) -> bool {
+    let fd = root.open_at(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+    let stat = fd.and_then(|fd| Ok(rustix::fs::fstat(&fd)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 /// A file that was read, wiped when dropped.

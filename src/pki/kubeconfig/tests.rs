@@ -31,7 +31,7 @@ fn authority() -> Authority {
 /// Certificate and key as PEM.
 fn pair(authority: &Authority, user: &str) -> (String, Zeroizing<String>) {
     let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
-    let pem = issue::leaf(authority, &profile(user), &key, VALIDITY, true).unwrap();
+    let pem = issue::leaf(authority, &profile(user), None, &key, VALIDITY, true).unwrap();
     (pem, key.to_pem().unwrap())
 }
 

@@ -155,8 +155,8 @@ pub fn look(root: &Root, servers: &[Server], limit: Duration) -> Vec<Row> {
 fn look_at(root: &Root, server: &Server, limit: Duration) -> Option<Row> {
     // The file first: where it is replaced meanwhile, the next look agrees.
     let files = on_disk(root, server);
-    let (address, served) = ask_one_of(server, limit)?;
-    Some(compare(server, address, &files, &served))
+    let (address, answer) = ask_one_of(server, limit)?;
+    Some(compare(server, address, &files, &answer))
 }
 
 /// Asks where somebody listens; elsewhere, the first failure tells. Nothing without an address.
@@ -203,14 +203,14 @@ pub fn compare(
     server: &Server,
     address: SocketAddr,
     files: &[OnDisk],
-    served: &Result<Vec<Certificate>, Error>,
+    answer: &Result<Vec<Certificate>, Error>,
 ) -> Row {
-    let leaf = served.as_ref().ok().and_then(|chain| chain.first());
+    let leaf = answer.as_ref().ok().and_then(|chain| chain.first());
     // Of several files the server uses one; the others may be left over.
     let same = |(_, file): &&OnDisk| leaf.is_some() && file.as_ref().ok() == leaf;
     let file = files.iter().find(same).or(files.first());
     let certificate = file.and_then(|(_, certificate)| certificate.as_ref().ok());
-    let (state, detail) = match (served, leaf) {
+    let (state, detail) = match (answer, leaf) {
         (Err(Error::NotRunning(_)), _) => (
             State::NotRunning,
             format!("not running: nothing listens on {address}"),
@@ -233,27 +233,27 @@ pub fn compare(
 }
 
 fn judge(server: &Server, leaf: &Certificate, file: Option<&OnDisk>) -> (State, String) {
-    let served = ends(leaf);
+    let this = ends(leaf);
     match file {
         None => (
             State::NoFile,
-            format!("serves {served}; there is no file to compare it with"),
+            format!("serves {this}; there is no file to compare it with"),
         ),
         Some((path, Err(reason))) => {
             let path = path.display();
             (
                 State::NoFile,
-                format!("serves {served}; {path} cannot be compared: {reason}"),
+                format!("serves {this}; {path} cannot be compared: {reason}"),
             )
         }
         Some((_, Ok(certificate))) if certificate == leaf => (
             State::Agrees,
-            format!("serves the file's certificate, {served}"),
+            format!("serves the file's certificate, {this}"),
         ),
         Some((path, Ok(certificate))) => {
             let (path, on_disk, name) = (path.display(), ends(certificate), &server.name);
             let detail = format!(
-                "serves another certificate, {served}, than that of {path}, {on_disk}; if this lasts for more than a minute, restart {name}"
+                "serves another certificate, {this}, than that of {path}, {on_disk}; if this lasts for more than a minute, restart {name}"
             );
             (State::Differs, detail)
         }

@@ -74,6 +74,8 @@ pub enum Reason {
     },
     /// Refused: there is nothing to renew.
     Missing,
+    /// Refused: there is nothing to renew, and on most masters there should not be.
+    OfFirstMaster,
     /// Refused: a file of a pair is missing.
     Half {
         /// The half that is there.
@@ -97,19 +99,24 @@ pub enum Reason {
         /// The item.
         id: String,
     },
-    /// Refused: its authority has not signed it.
+    /// Refused where it is due or named: its authority has not signed it.
     Foreign {
         /// The item.
         id: String,
         /// Who has.
         issuer: String,
     },
-    /// Refused: its key is open to others, and a new one would be, too.
+    /// Refused: its key is open to others.
     Exposed {
         /// The item.
         id: String,
         /// The file.
         exposed: Exposed,
+    },
+    /// Refused: a symlink is never replaced, because programs that watch it would not notice.
+    Linked {
+        /// The file.
+        path: PathBuf,
     },
     /// Refused: authorities and service-account keys are not renewed.
     NotRenewed,
@@ -186,7 +193,7 @@ impl fmt::Display for Reason {
             ),
             Self::RenewsItself => f.write_str("the kubelet renews it itself"),
             Self::GainsNothing { ends, authority } => gains_nothing(f, *ends, *authority),
-            Self::Absent => f.write_str("is not there"),
+            Self::Absent => f.write_str("was missing"),
             Self::PublicAbsent => f.write_str("its public key is not there"),
             Self::Due {
                 ends,
@@ -213,6 +220,10 @@ impl fmt::Display for Reason {
             ),
             Self::WouldNotFit { path, leaves } => would_not_fit(f, path, leaves),
             Self::Missing => f.write_str("is missing: `stayput certs init` issues it"),
+            Self::OfFirstMaster => f.write_str(
+                "is not there: only the master that makes the cluster is issued one, by `stayput \
+                 certs init --new-cluster`",
+            ),
             Self::Half {
                 present,
                 missing,
@@ -240,10 +251,16 @@ impl fmt::Display for Reason {
             }
             Self::Exposed { id, exposed } => write!(
                 f,
-                "{path} has mode {mode:04o}, so that others may have its key: `chmod 0600 {path}`, \
-                 then `stayput certs renew {id} --force` for a new key",
+                "{path} has mode {mode:04o}, so that others may have its key: `stayput certs renew {id} \
+                 --force` makes a new one that is closed to them; to keep this one, `chmod 0600 {path}`",
                 path = exposed.path.display(),
                 mode = exposed.mode
+            ),
+            Self::Linked { path } => write!(
+                f,
+                "{} is a symbolic link: programs that watch it would miss that it changes; put the \
+                 file that it leads to in its place",
+                path.display()
             ),
             Self::NotRenewed => f.write_str(
                 "stayput renews neither authorities nor service-account keys: everything that \

@@ -77,6 +77,7 @@ impl Renewal<'_> {
             return None;
         }
         let renewed = match found {
+            Found::Absent if item.new_cluster_only => Err(Stop::Refuse(Reason::OfFirstMaster)),
             Found::Absent => Err(Stop::Refuse(Reason::Missing)),
             Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
             Found::Unusable { path, reason } => self.replace(Reason::unusable(item, path, reason)),
@@ -85,11 +86,19 @@ impl Renewal<'_> {
             }
             Found::Present(present) => self.present(present),
         };
-        Some(match renewed {
+        Some(match renewed.and_then(|renewed| self.in_place(renewed)) {
             Ok(renewed) => renewed,
             Err(Stop::Keep(reason)) => (Action::Keep, reason),
             Err(Stop::Refuse(reason)) => (Action::Refuse, reason),
         })
+    }
+
+    /// What is to be replaced has to be a plain file, which is better known before the work than after.
+    fn in_place(&self, renewed: (Action, Reason)) -> Result<(Action, Reason), Stop> {
+        match self.inventory.links.get(&self.item.id) {
+            Some(path) => Err(Stop::Refuse(Reason::Linked { path: path.clone() })),
+            None => Ok(renewed),
+        }
     }
 
     /// Something without a certificate that can be read: replaced only by order.
@@ -151,18 +160,23 @@ impl Renewal<'_> {
         }
     }
 
-    /// What stands in the way of a renewal, even of one that is due. By order it is replaced; but a
-    /// new key would get the old one's mode, so that a key which others can read stays a matter for
-    /// a person.
+    /// What stands in the way of a renewal, even of one that is due. By order it is replaced; a key that
+    /// others could read is then closed to them ([`store::NewFile`](crate::pki::store::NewFile)).
     fn trouble(&self, present: &Present) -> Result<(), Stop> {
         let id = || self.item.id.clone();
         let secret = |exposed: &&_| is_secret(self.item, exposed);
-        if let Some(exposed) = present.exposed.iter().find(secret) {
+        if let Some(exposed) = present.exposed.iter().find(secret)
+            && !self.force
+        {
             return Err(Stop::Refuse(Reason::Exposed {
                 id: id(),
                 exposed: exposed.clone(),
             }));
         }
+        let early = {
+            let validity = Validity::of(&present.certificate);
+            validity.phase(validity.window(self.wanted.renew_before), self.now) == Phase::Valid
+        };
         let reason = match (&present.key, &present.signer) {
             (KeyState::Mismatch | KeyState::Absent, _) => Reason::KeyMismatch { id: id() },
             (_, Signer::Foreign(issuer)) => Reason::Foreign {
@@ -171,10 +185,11 @@ impl Renewal<'_> {
             },
             _ => return Ok(()),
         };
-        if self.force {
-            Ok(())
-        } else {
-            Err(Stop::Refuse(reason))
+        match reason {
+            _ if self.force => Ok(()),
+            // Somebody else's on purpose, perhaps. It matters when it ends.
+            Reason::Foreign { .. } if early && !self.named => Err(Stop::Keep(reason)),
+            _ => Err(Stop::Refuse(reason)),
         }
     }
 

@@ -44,10 +44,14 @@ pub(super) enum Way {
 /// How a file stands that was to be replaced.
 pub(super) fn standing(file: &Replacement, seen: &Seen) -> Standing {
     let is_new = |identity: Option<Identity>| identity.is_some() && identity == file.new;
+    let is_same = |one: Option<Identity>, other: Option<Identity>| match (one, other) {
+        (Some(one), Some(other)) => one.is_written_with(other),
+        (one, other) => one == other,
+    };
     // An undo from a copy has put that in the old one's place.
-    let is_old = seen.target == file.old || seen.target == file.kept;
+    let is_old = is_same(seen.target, file.old) || is_same(seen.target, file.kept);
     if is_new(seen.target) {
-        let undoable = file.old.is_none() || seen.kept == file.kept;
+        let undoable = file.old.is_none() || is_same(seen.kept, file.kept);
         Standing::Swapped { undoable }
     } else if !is_old {
         Standing::Foreign
@@ -86,7 +90,8 @@ mod tests {
     fn identity(inode: u64) -> Identity {
         Identity {
             inode,
-            modified: 0,
+            // Two that are written within one tick of a coarse clock: the inode tells them apart.
+            modified: i64::try_from(inode.max(2)).unwrap(),
             nanoseconds: 0,
         }
     }

@@ -47,6 +47,11 @@ impl Folders {
         })
     }
 
+    fn sync(&self) -> Result<(), Error> {
+        let folders: Vec<&Staging> = self.0.values().flatten().collect();
+        file::sync_folders(&folders)
+    }
+
     /// Removes what may be removed of earlier runs whose journal is gone.
     pub(super) fn sweep(&self) -> Result<(), Error> {
         self.each(Staging::sweep)
@@ -80,8 +85,8 @@ pub(super) fn stage(
         let file = folder.stage(name, &new.bytes, new.mode, old.as_ref())?;
         staged.push((old, file));
     }
-    // Not before all are written: one transaction of the file system takes many of them.
-    staged.iter().try_for_each(|(_, file)| file.sync())?;
+    let files: Vec<&Staged> = staged.iter().map(|(_, file)| file).collect();
+    file::sync_files(&files)?;
     let entries = journal.sets.iter_mut().flat_map(|set| &mut set.files);
     for (entry, (old, file)) in entries.zip(&staged) {
         let (folder, name) = folders.must(&entry.path)?;
@@ -91,7 +96,7 @@ pub(super) fn stage(
             entry.kept = Some(folder.keep(name, old)?);
         }
     }
-    folders.each(Staging::sync)?;
+    folders.sync()?;
     journal.phase = Phase::Swapping;
     Ok((folders, journal))
 }
@@ -129,7 +134,7 @@ pub(super) fn finish(folders: &Folders, journal: &Journal) -> Result<(), Error> 
             folder.swap_in(name, file.old.is_some())?;
         }
     }
-    folders.each(Staging::sync)
+    folders.sync()
 }
 
 /// Gives every file that was replaced its old place again, durably. Nothing is done if one cannot
@@ -149,14 +154,14 @@ pub(super) fn undo(folders: &Folders, journal: &Journal) -> Result<(), Error> {
             folder.restore(name, file.old.is_some())?;
         }
     }
-    folders.each(Staging::sync)
+    folders.sync()
 }
 
 /// Removes what is left of a change of which no target is changed, the journal last.
 pub(super) fn withdraw(root: &Root, folders: &Folders, journal: &Journal) -> Result<(), Error> {
     forget(folders, journal)?;
     // A staged file that came back after a power failure would be without its journal.
-    folders.each(Staging::sync)?;
+    folders.sync()?;
     folders.each(Staging::close)?;
     for folder in journal.made.iter().rev() {
         file::remove_empty_folder(root, folder)?;
@@ -174,4 +179,62 @@ pub(super) fn tidy(root: &Root, folders: &Folders, journal: &Journal) -> Result<
 fn forget(folders: &Folders, journal: &Journal) -> Result<(), Error> {
     let mut known = journal.paths().filter_map(|path| folders.of(path));
     known.try_for_each(|(folder, name)| folder.forget(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Error, NewFile, finish_or_undo, prepare};
+    use super::*;
+
+    const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+    const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+
+    /// Stages a pair, lets `meanwhile` happen, and swaps.
+    fn swap(dir: &Path, meanwhile: impl Fn()) -> Error {
+        let root = Root::open(dir).unwrap();
+        journal::make_folder(&root).unwrap();
+        let file = |path: &str| NewFile {
+            path: Path::new("/").join(path),
+            bytes: b"new".to_vec().into(),
+            mode: 0o600,
+        };
+        let sets = [Set {
+            id: "apiserver".to_owned(),
+            files: vec![file(KEY), file(CERTIFICATE)],
+            old_certificate: None,
+        }];
+        let journal = prepare(&root, &sets).unwrap();
+        let (folders, journal) = stage(&root, &sets, journal).unwrap();
+        journal::save(&root, &journal).unwrap();
+        meanwhile();
+        finish_or_undo(&root, &folders, &journal).unwrap_err()
+    }
+
+    #[test]
+    fn what_others_do_between_staging_and_swapping_stays() {
+        for existed in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let (key, certificate) = (dir.path().join(KEY), dir.path().join(CERTIFICATE));
+            std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+            if existed {
+                std::fs::write(&key, "old").unwrap();
+                std::fs::write(&certificate, "old").unwrap();
+            }
+            let error = swap(dir.path(), || {
+                std::fs::write(dir.path().join("other"), "foreign").unwrap();
+                std::fs::rename(dir.path().join("other"), &certificate).unwrap();
+            });
+            assert!(matches!(error, Error::Undone(_)), "{error}");
+            assert!(error.to_string().contains("another program"), "{error}");
+            let key = std::fs::read_to_string(key).ok();
+            assert_eq!(key.as_deref(), existed.then_some("old"));
+            assert_eq!(std::fs::read(certificate).unwrap(), b"foreign");
+            assert!(!dir.path().join("etc/kubernetes/pki/.stayput").exists());
+            assert!(
+                !dir.path()
+                    .join("var/lib/stayput/certificates/journal.json")
+                    .exists()
+            );
+        }
+    }
 }

@@ -100,11 +100,23 @@ impl Kubelet {
         let start = move |count: &AtomicU32| {
             let mut sleeping = Command::new("/bin/sh");
             sleeping.arg0(format!("/usr/local/bin/{command}"));
-            let child = sleeping.args(["-c", "while :; do sleep 1; done"]).spawn();
+            sleeping.args(["-c", "while :; do sleep 1; done"]);
+            // Counted first: it is seen before `spawn` returns.
             count.fetch_add(1, Ordering::SeqCst);
-            child.unwrap()
+            sleeping.spawn().unwrap()
         };
         let mut running = Some(start(&count));
+        // For an instant within execve(2) a process has no arguments.
+        let processes = Processes::new(Path::new("/proc"));
+        let deadline = std::time::Instant::now() + PATIENT.back;
+        while processes
+            .running(std::slice::from_ref(&node.command))
+            .unwrap()
+            .is_empty()
+        {
+            assert!(std::time::Instant::now() < deadline, "the pod is not seen");
+            std::thread::yield_now();
+        }
         let thread = std::thread::spawn(move || {
             while !end.load(Ordering::SeqCst) {
                 match (path.exists(), &mut running) {

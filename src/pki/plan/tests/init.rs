@@ -15,7 +15,7 @@ fn a_new_cluster_is_issued_everything() {
     let decisions = plan(&NEW_CLUSTER, &wanted, &Inventory::default(), NOW);
     let ids: Vec<_> = wanted.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(changed(&decisions), ids);
-    assert_eq!(lines(&decisions)[3], "apiserver issue: is not there");
+    assert_eq!(lines(&decisions)[3], "apiserver issue: was missing");
     for (item, decision) in wanted.items.iter().zip(&decisions) {
         let Action::Issue { profile, validity } = &decision.action else {
             panic!("{decision:?}");
@@ -164,7 +164,7 @@ fn an_authority_that_cannot_sign_issues_nothing() {
         assert_eq!(line, format!("refuse: its authority ca {want}"));
         assert_eq!(
             of(&INIT, &wanted, &inventory, "etcd-server"),
-            "issue: is not there"
+            "issue: was missing"
         );
     }
 }
