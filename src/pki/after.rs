@@ -152,8 +152,14 @@ impl Machine<'_> {
                 AfterRenew::StaticPods => {
                     for pod in pods(renewed) {
                         let begun = Instant::now();
-                        let outcome = told(pod, begun, self.pod(pod, stop).await);
-                        end(outcome, &users_of(pod, renewed));
+                        let ended = self.pod(pod, stop).await;
+                        let again = ended.is_err();
+                        let ids = if again {
+                            users_of(pod, renewed)
+                        } else {
+                            Vec::new()
+                        };
+                        end(told(pod, begun, ended), &ids);
                     }
                 }
                 AfterRenew::Program(hook) => {
@@ -170,11 +176,17 @@ impl Machine<'_> {
         (outcomes, left)
     }
 
+    /// An error where the next run has to do it again.
     async fn pod(&self, pod: &str, stop: &mut Stop) -> Result<(StepResult, String), String> {
         stop.check()?;
         let restarted =
             static_pod::restart(self.root, &self.processes, pod, &self.limits, stop.asked()).await;
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+        // It has ended, and whenever it comes back, it reads the new files: once more would only
+        // lengthen the kubelet's back-off.
+        if let Err(error @ static_pod::Error::NotBack { .. }) = &restarted {
+            return Ok((StepResult::Failed, error.to_string()));
+        }
         match restarted.map_err(|error| error.to_string())? {
             Restarted::NoManifest => {
                 let text = format!("this node has no {}/{pod}.yaml", static_pod::MANIFESTS);

@@ -130,10 +130,10 @@ fn a_pair_is_the_old_or_the_new_one() {
     if !here(false, &["strace", "openssl"]) {
         return;
     }
-    const NAMES: [&str; 2] = ["pki/apiserver.crt", "pki/apiserver.key"];
+    let names = ["pki/apiserver.crt", "pki/apiserver.key"];
     let start = provisioned();
     let before = kubernetes(&start);
-    let [old_certificate, old_key] = NAMES.map(|name| &before[Path::new(name)].1);
+    let [old_certificate, old_key] = names.map(|path| &before[Path::new(path)].1);
     let victim = Victim {
         arguments: &["certs", "renew", "apiserver", "--force"],
         input: None,
@@ -148,9 +148,10 @@ fn a_pair_is_the_old_or_the_new_one() {
         |node, context| {
             assert_keys_are_closed(&node, context);
             let found = kubernetes(&node);
-            assert_only(&NAMES, &before, &found, context);
-            let [certificate, key] = NAMES.map(|name| &found[Path::new(name)].1);
-            if !is_pair(certificate, key) {
+            assert_only(&names, &before, &found, context);
+            let [certificate, key] = names.map(|path| &found[Path::new(path)].1);
+            let untouched = certificate == old_certificate && key == old_key;
+            if !untouched && !is_pair(certificate, key) {
                 mixed += 1;
                 // The key goes first, and what is to follow is on record.
                 assert!(
@@ -161,8 +162,8 @@ fn a_pair_is_the_old_or_the_new_one() {
             }
             assert_eq!(recover(&node, context), 0, "{context}");
             let found = kubernetes(&node);
-            assert_only(&NAMES, &before, &found, context);
-            let [certificate, key] = NAMES.map(|name| &found[Path::new(name)].1);
+            assert_only(&names, &before, &found, context);
+            let [certificate, key] = names.map(|path| &found[Path::new(path)].1);
             assert!(is_pair(certificate, key), "{context}");
             assert_eq!(certificate == old_certificate, key == old_key, "{context}");
             *(if key == old_key { &mut old } else { &mut new }) += 1;
@@ -178,11 +179,11 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
     if !here(false, &["strace", "openssl"]) {
         return;
     }
-    const NAME: &str = "scheduler.conf";
+    let name = "scheduler.conf";
     let start = provisioned();
     let before = kubernetes(&start);
     let victim = Victim {
-        arguments: &["certs", "renew", NAME, "--force"],
+        arguments: &["certs", "renew", name, "--force"],
         input: None,
     };
     let (mut old, mut new) = (0, 0);
@@ -196,8 +197,8 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
             assert_keys_are_closed(&node, context);
             let look = || {
                 let found = kubernetes(&node);
-                assert_only(&[NAME], &before, &found, context);
-                let contents = found[Path::new(NAME)].1.clone();
+                assert_only(&[name], &before, &found, context);
+                let contents = found[Path::new(name)].1.clone();
                 assert!(is_whole(&contents), "{context}");
                 contents
             };
@@ -207,7 +208,7 @@ fn a_kubeconfig_is_the_old_or_the_new_one() {
             let told = status["notices"].to_string().contains("was interrupted");
             assert_eq!(told, node.path(JOURNAL).exists(), "{context}: {status}");
             assert_eq!(recover(&node, context), 0, "{context}");
-            let is_old = look() == before[Path::new(NAME)].1;
+            let is_old = look() == before[Path::new(name)].1;
             *(if is_old { &mut old } else { &mut new }) += 1;
             node.ok(&["certs", "verify"]);
         },
@@ -253,6 +254,10 @@ fn a_new_cluster_is_there_or_not() {
                 none += 1;
                 // All of it is missing, and that is said.
                 assert_eq!(code, 1, "{context}");
+                // Once in a while: it takes as long as all the rest.
+                if none % 8 != 1 {
+                    return;
+                }
                 node.ok(&INIT);
             } else {
                 complete += 1;
@@ -300,6 +305,10 @@ fn a_bundle_is_taken_or_not() {
             );
             for (path, file) in &found {
                 assert_eq!(file, &theirs[path], "{context}: {}", path.display());
+            }
+            // Once in a while: it takes as long as all the rest.
+            if (none + complete) % 8 != 1 {
+                return;
             }
             let mut again = node.command(victim.arguments);
             let again = again.stdin(std::fs::File::open(&bundle).unwrap());
