@@ -228,8 +228,7 @@ const CASES: &[(&str, Case)] = &[
                 )
                 .unwrap();
             },
-            // Even so: a new key would be as open.
-            arguments: FORCED,
+            arguments: APISERVER,
             says: &[
                 "/etc/kubernetes/pki/apiserver.key has mode 0644",
                 "`chmod 0600 /etc/kubernetes/pki/apiserver.key`",
