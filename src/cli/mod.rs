@@ -28,7 +28,7 @@ use crate::name::Name;
 pub mod exit {
     /// All is well.
     pub const OK: u8 = 0;
-    /// Something disagrees, or a surface could not follow.
+    /// Something disagrees, needs attention or was refused, or a surface could not follow.
     pub const DISAGREES: u8 = 1;
     /// Bad usage, as clap tells it.
     pub const USAGE: u8 = 2;
@@ -60,14 +60,15 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all is well; 1 something disagrees or a surface could not follow; 2 bad usage;
-65 bad input (nothing has changed); 69 what is needed is not there, does not answer or failed;
-70 the agent does not understand this program (another version?); 71 the operating system refused,
-or the saved book cannot be read; 75 another stayput is at work, try again; 78 a bad cluster or node
-file.";
+Exit codes: 0 all is well; 1 something disagrees, needs attention or was refused, or a surface could
+not follow; 2 bad usage; 65 bad input (nothing has changed); 69 what is needed is not there, does not
+answer or failed; 70 the agent does not understand this program (another version?); 71 the operating
+system refused, or the saved book cannot be read; 75 another stayput is at work, try again; 78 a bad
+cluster or node file.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The cluster file, the same on every node
     #[arg(

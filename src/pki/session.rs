@@ -208,16 +208,15 @@ impl Session {
     }
 
     /// Renews what is due and does what follows. One that fails leaves the others alone. What came of it
-    /// is written down for the agent; but whether renewing works is not told by what a person has
-    /// ordered in vain, and has been told.
+    /// is written down for the agent; but whether renewing works is not told by a person's order
+    /// that was refused.
     pub async fn renew(mut self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
         let attempt = self.attempt(renewal, moment).await;
         let result = match &attempt {
             Ok((rows, after)) => complaint(rows, after),
             Err(error) => Err(error.to_string()),
         };
-        let left_undone = matches!(&attempt, Ok((_, after)) if after.iter().any(failed));
-        if result.is_err() && renewal.is_an_order() && !left_undone {
+        if renewal.is_an_order() && in_vain(&attempt) {
             self.refresh(moment.judged());
         } else {
             self.record(&result, moment.judged());
@@ -445,6 +444,22 @@ fn rows(wanted: &Wanted, decisions: &[Decision]) -> Vec<Row> {
         })
     };
     decisions.iter().filter_map(row).collect()
+}
+
+/// Whether nothing was wrong but the order: a mistake in it, or a refusal.
+fn in_vain(attempt: &Result<(Vec<Row>, Vec<after::Outcome>), Error>) -> bool {
+    match attempt {
+        Err(error) => matches!(
+            error,
+            Error::Unknown { .. } | Error::BadName(_) | Error::NotThere(_)
+        ),
+        Ok((rows, after)) => {
+            let refused = rows.iter().any(|row| row.did == Did::Refused);
+            let failed = rows.iter().any(|row| row.did == Did::Failed)
+                || after.iter().any(|step| step.result == StepResult::Failed);
+            refused && !failed
+        }
+    }
 }
 
 /// What went wrong, for the record.

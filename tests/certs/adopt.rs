@@ -196,13 +196,13 @@ impl Existing {
 
     /// What needs attention, by name.
     fn states(&self) -> BTreeMap<String, String> {
-        let (status, code) = self.0.json(&["certs", "status"]);
-        let states: BTreeMap<String, String> = rows(&status)
+        let (shown, code) = self.0.json(&["certs", "status"]);
+        let states: BTreeMap<String, String> = rows(&shown)
             .filter(|row| row["state"] != "ok")
             .map(|row| (string(&row["id"]), string(&row["state"])))
             .collect();
-        assert_eq!(code, i32::from(!states.is_empty()), "{status}");
-        assert_eq!(status["attention"], !states.is_empty());
+        assert_eq!(code, i32::from(!states.is_empty()), "{shown}");
+        assert_eq!(shown["attention"], !states.is_empty());
         states
     }
 
