@@ -31,6 +31,12 @@
 //! DNS answers on a thread of its own; hosts file, pods' copies and HAProxy each have a task of their
 //! own, which is handed the newest view.
 //!
+//! # Certificates
+//!
+//! Not a surface of the book, and not the agent's work: [`pki`] issues and renews them, run by a person or
+//! a timer. What makes or reads keys is a program of its own, `stayput-certs`, which `stayput certs`
+//! becomes ([`cli::Certificates`]).
+//!
 //! # What holds everywhere
 //!
 //! - The book is saved, fsynced, before it is shown; where the disk refuses, the change is applied

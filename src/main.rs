@@ -1,18 +1,12 @@
-//! The command line: arguments in, exit code out. Everything else is in the library.
+//! The program, but for certificates: arguments in, exit code out. Everything else is in the library.
+//!
+//! Commands that make or read keys are `stayput-certs`, which lies beside this program and is started
+//! by it: what issues certificates is no part of the process that runs all the time.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use stayput::cli::{self, Cli};
+use stayput::cli::{self, Certificates};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let json = cli.wants_json();
-    match cli::run(cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            eprint!("{}", failure.text(json));
-            ExitCode::from(failure.code)
-        }
-    }
+    cli::main(&Certificates::beside())
 }

@@ -18,16 +18,16 @@ use crate::writer::Writer;
 
 /// Why a command failed, with its exit code. `main` prints it.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// One of [`exit`].
-    pub code: u8,
+    pub(super) code: u8,
     /// For a person; may have several lines.
-    pub message: String,
+    pub(super) message: String,
 }
 
 impl Failure {
     /// A failure with its exit code.
-    pub fn new(code: u8, message: impl ToString) -> Self {
+    pub(super) fn new(code: u8, message: impl ToString) -> Self {
         Self {
             code,
             message: message.to_string(),
@@ -35,7 +35,7 @@ impl Failure {
     }
 
     /// What is printed on standard error, in the form that was asked for.
-    pub fn text(&self, json: bool) -> String {
+    pub(super) fn text(&self, json: bool) -> String {
         if json {
             let value = serde_json::json!({ "error": self.message, "exitCode": self.code });
             return format!("{value}\n");
@@ -45,7 +45,7 @@ impl Failure {
     }
 
     /// Standard output cannot be written. A reader who has seen enough is no failure.
-    pub fn output(error: std::io::Error) -> Self {
+    pub(super) fn output(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(exit::OK, "");
         }

@@ -1,6 +1,7 @@
 //! The command line: one file per command family. Only `main` turns a result into an exit code.
 
 mod apply;
+mod beside;
 mod certs;
 mod check;
 mod context;
@@ -14,11 +15,12 @@ mod status;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use context::Context;
-pub use context::Failure;
+pub use beside::Certificates;
+use context::{Context, Failure};
 use ipnet::IpNet;
 use output::Output;
 
@@ -173,7 +175,7 @@ enum Command {
 
 impl Cli {
     /// Whether machines read what is printed.
-    pub fn wants_json(&self) -> bool {
+    fn wants_json(&self) -> bool {
         self.global.output == Output::Json
     }
 
@@ -183,8 +185,21 @@ impl Cli {
     }
 }
 
+/// A whole process: arguments in, exit code out.
+pub fn main(certificates: &Certificates) -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.wants_json();
+    match run(cli, certificates) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprint!("{}", failure.text(json));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
 /// Runs a command; the number is the process's exit code.
-pub fn run(cli: Cli) -> Result<u8, Failure> {
+fn run(cli: Cli, certificates: &Certificates) -> Result<u8, Failure> {
     output::start_log(cli.global.verbose, cli.global.color, cli.is_agent());
     let context = Context::new(cli.global);
     match cli.command {
@@ -197,8 +212,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Hosts(command) => show::hosts(&context, command),
         Command::Haproxy(command) => show::haproxy(&context, command),
         Command::Provisioned(args) => event::provisioned(&context, args),
-        Command::Certs(command) => certs::certs(&context, command),
-        Command::Kubeconfig(args) => kubeconfig::kubeconfig(&context, args),
+        Command::Certs(command) => (certificates.certs)(&context, command),
+        Command::Kubeconfig(args) => (certificates.kubeconfig)(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

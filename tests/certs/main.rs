@@ -4,6 +4,7 @@
 
 mod adopt;
 mod bad;
+mod beside;
 mod bundle;
 mod calendar;
 mod edges;
