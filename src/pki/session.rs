@@ -528,7 +528,8 @@ fn fail(rows: &mut [Row], id: &str, error: &Error) {
 }
 
 impl Did {
-    fn is_bad(self) -> bool {
+    /// Whether a person has to look.
+    pub fn is_bad(self) -> bool {
         matches!(self, Self::Refused | Self::Failed)
     }
 }

@@ -53,34 +53,33 @@ pub(super) fn status(context: &Context) -> Result<u8, Failure> {
 
 fn text(shown: &Shown) -> String {
     let rows = shown.certificates.iter().map(|row| {
+        let dash = || "-".to_owned();
         [
             row.id.clone(),
-            row.path.display().to_string(),
-            row.subject.clone().unwrap_or_else(|| "-".to_owned()),
-            row.authority.clone().unwrap_or_else(|| "-".to_owned()),
-            row.expires_in.map_or_else(|| "-".to_owned(), remaining),
             row.state.to_string(),
+            row.expires_in.map_or_else(dash, remaining),
+            row.authority.clone().unwrap_or_else(dash),
             takes(row),
         ]
     });
-    let header = [
-        "NAME",
-        "FILE",
-        "SUBJECT",
-        "AUTHORITY",
-        "EXPIRES IN",
-        "STATE",
-        "RESTART",
-    ];
-    let mut text = output::table(header, rows);
+    let header = ["NAME", "STATE", "EXPIRES IN", "AUTHORITY", "RESTART"];
+    let mut text = output::table(header, rows) + "\n";
     for row in &shown.certificates {
-        if !row.names.is_empty() {
-            let _ = writeln!(text, "{}: for {}", row.id, row.names.join(", "));
+        let _ = write!(text, "{}: {}", row.id, row.path.display());
+        if let Some(subject) = &row.subject {
+            let _ = write!(text, ", {subject}");
         }
+        if !row.names.is_empty() {
+            let _ = write!(text, ", for {}", row.names.join(", "));
+        }
+        text.push('\n');
+    }
+    if shown.attention {
+        text.push('\n');
     }
     for row in shown.certificates.iter().filter(|row| row.attention) {
         for detail in &row.details {
-            let _ = writeln!(text, "{}: {}: {detail}", row.id, row.state);
+            let _ = writeln!(text, "{}: {detail}", row.id);
         }
     }
     for notice in &shown.notices {

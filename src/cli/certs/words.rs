@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
-use crate::pki::session::Done;
+use crate::pki::session::{Did, Done, Row};
 
 /// Prints what was done; the exit code tells whether all of it was.
 pub(super) fn print(context: &Context, done: &Done) -> Result<u8, Failure> {
@@ -21,18 +21,24 @@ fn text(done: &Done) -> String {
     for notice in &done.notices {
         let _ = writeln!(text, "{notice}");
     }
+    let told_below = |row: &Row| row.did.is_bad();
     let rows = done.items.iter().map(|row| {
+        let why = if told_below(row) { "see below" } else { &row.reason };
         [
             row.id.clone(),
-            row.did.to_string(),
+            word(row.did, done.dry_run).to_owned(),
             row.not_after.clone().unwrap_or_else(|| "-".to_owned()),
-            row.reason.clone(),
+            why.to_owned(),
         ]
     });
     if done.items.is_empty() {
         text.push_str("nothing to do\n");
     } else {
-        text.push_str(&output::table(["NAME", "DONE", "VALID UNTIL", "WHY"], rows));
+        let did = if done.dry_run { "PLAN" } else { "DONE" };
+        text.push_str(&output::table(["NAME", did, "VALID UNTIL", "WHY"], rows));
+    }
+    for row in done.items.iter().filter(|row| told_below(row)) {
+        let _ = writeln!(text, "{}: {}", row.id, row.reason);
     }
     for row in &done.items {
         for (what, names) in [("adds", &row.adds), ("drops", &row.drops)] {
@@ -49,4 +55,19 @@ fn text(done: &Done) -> String {
         text.push_str("nothing was changed: this is the plan\n");
     }
     text
+}
+
+fn word(did: Did, planned: bool) -> &'static str {
+    match (did, planned) {
+        (Did::Kept, true) => "keep",
+        (Did::Kept, false) => "kept",
+        (Did::Issued, true) => "issue",
+        (Did::Issued, false) => "issued",
+        (Did::Renewed, true) => "renew",
+        (Did::Renewed, false) => "renewed",
+        (Did::Withheld, _) => "withheld",
+        (Did::Refused, true) => "REFUSE",
+        (Did::Refused, false) => "REFUSED",
+        (Did::Failed, _) => "FAILED",
+    }
 }
