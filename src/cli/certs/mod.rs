@@ -1,6 +1,7 @@
 //! `stayput certs`: everything that a kubeadm control plane is issued.
 
 mod carry;
+mod holding;
 mod init;
 mod renew;
 mod status;
@@ -58,7 +59,7 @@ impl From<session::Error> for Failure {
             | Error::NotThere(_)
             | Error::Bundle(_) => Self::new(exit::BAD_DATA, error),
             Error::Clock(_) | Error::Prepare(_) => Self::new(exit::UNAVAILABLE, error),
-            Error::Moment(_) | Error::Store(_) | Error::Owe(_) | Error::After(_) => {
+            Error::Moment(_) | Error::Store(_) | Error::Owed(_) | Error::After(_) => {
                 Self::new(exit::OS_ERROR, error)
             }
         }
