@@ -13,17 +13,14 @@ pub mod hooks;
 pub mod owed;
 pub mod processes;
 pub mod static_pod;
+mod steps;
+mod stop;
 
-use std::fmt;
-use std::future::poll_fn;
 use std::path::Path;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::catalogue::Reload;
 use super::wanted::Item;
 use crate::config::cluster::{AfterRenew, Hook};
 use crate::report::milliseconds;
@@ -31,8 +28,11 @@ use crate::root::Root;
 use owed::Owed;
 use processes::Processes;
 use static_pod::{Limits, Restarted};
+use steps::What;
+use stop::Stop;
 
 pub use static_pod::{Recovered, recover};
+pub use steps::{Step, outstanding, pods};
 
 /// How much of what a program said is shown, in characters.
 const SHOWN: usize = 500;
@@ -77,44 +77,6 @@ pub struct Outcome {
     pub milliseconds: f64,
 }
 
-/// One thing to do, and what for.
-#[derive(Debug, Clone)]
-pub struct Step<'a> {
-    what: What<'a>,
-    /// The ids of renewed items, in their order.
-    ids: Vec<&'a str>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum What<'a> {
-    Pod(&'a str),
-    Program(&'a Hook),
-}
-
-/// The steps that are owed for some of these items, in the cluster file's order, each pod once.
-pub fn outstanding<'a>(steps: &'a [AfterRenew], items: &'a [Item], owed: &Owed) -> Vec<Step<'a>> {
-    let all: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
-    let mut outstanding = Vec::new();
-    let mut add = |what: What<'a>, mut ids: Vec<&'a str>| {
-        let key = what.key();
-        ids.retain(|id| owed.owes(&key, id));
-        if !ids.is_empty() {
-            outstanding.push(Step { what, ids });
-        }
-    };
-    for step in steps {
-        match step {
-            AfterRenew::StaticPods => {
-                for pod in pods(items) {
-                    add(What::Pod(pod), users_of(pod, items));
-                }
-            }
-            AfterRenew::Program(hook) => add(What::Program(hook), hooks::concerns(hook, &all)),
-        }
-    }
-    outstanding
-}
-
 /// Does what the cluster file asks for and is owed for some of these items, of a renewal now or by an
 /// earlier run. What fails stays owed, on disk too. For whoever holds the certificates' lock. Needs a
 /// runtime with timers and I/O; from here on the process takes SIGTERM, SIGINT and SIGHUP itself,
@@ -131,63 +93,6 @@ pub async fn after_renew(
         limits: Limits::default(),
     };
     machine.pay(steps, items, owed, &mut Stop::listen()).await
-}
-
-impl What<'_> {
-    /// A static pod's name, or a program's path.
-    fn name(&self) -> &str {
-        match self {
-            Self::Pod(pod) => pod,
-            Self::Program(hook) => hook.command.first().map_or("", String::as_str),
-        }
-    }
-
-    /// What tells it from all others, in this run and the next. An argument may hold anything.
-    fn key(&self) -> String {
-        match self {
-            Self::Pod(pod) => format!("pod {pod}"),
-            Self::Program(hook) => format!("program {:?}", hook.command),
-        }
-    }
-}
-
-impl Step<'_> {
-    /// What a plan shows of it.
-    pub fn planned(&self) -> Outcome {
-        Outcome {
-            step: self.what.name().to_owned(),
-            result: StepResult::Planned,
-            detail: format!("for {}", self.ids.join(", ")),
-            milliseconds: 0.0,
-        }
-    }
-}
-
-impl fmt::Display for Step<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}", self.what.name(), self.ids.join(", "))
-    }
-}
-
-/// The static pods that have to be restarted, each once, in the order of the items.
-pub fn pods<'a>(renewed: &'a [Item]) -> Vec<&'a str> {
-    let mut pods: Vec<&'a str> = Vec::new();
-    for user in renewed.iter().flat_map(|item| &item.users) {
-        if user.reload == Reload::StaticPod && !pods.contains(&user.process.as_str()) {
-            pods.push(&user.process);
-        }
-    }
-    pods
-}
-
-/// The ids of the items for which a static pod is restarted.
-fn users_of<'a>(pod: &str, renewed: &'a [Item]) -> Vec<&'a str> {
-    let for_it = |item: &&Item| pods(std::slice::from_ref(*item)).contains(&pod);
-    renewed
-        .iter()
-        .filter(for_it)
-        .map(|item| item.id.as_str())
-        .collect()
 }
 
 /// Where the steps are done.
@@ -311,58 +216,6 @@ fn last_characters(text: &str) -> String {
         format!("…{shown}")
     } else {
         shown
-    }
-}
-
-/// Whether this process was told to end.
-struct Stop {
-    signals: Vec<Signal>,
-    asked: bool,
-}
-
-impl Stop {
-    /// Where a signal cannot be taken, it ends the process as ever, and the next run puts right what
-    /// this one leaves.
-    fn listen() -> Self {
-        let kinds = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-        ];
-        Self {
-            signals: kinds
-                .into_iter()
-                .filter_map(|kind| signal(kind).ok())
-                .collect(),
-            asked: false,
-        }
-    }
-
-    /// Ends when it is told to.
-    async fn asked(&mut self) {
-        if self.asked {
-            return;
-        }
-        poll_fn(|context| {
-            let mut polled = self
-                .signals
-                .iter_mut()
-                .map(|signal| signal.poll_recv(context));
-            if polled.any(|signal| signal.is_ready()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        self.asked = true;
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.asked {
-            return Err("left undone, because stayput was told to end".to_owned());
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every command does that changes certificates.
 
 use crate::cli::context::Failure;
+use crate::cli::exit;
 use crate::pki::session::Hold;
 use crate::root::Root;
 
@@ -21,14 +22,13 @@ pub(super) fn on_record<T>(
 ) -> Result<T, Failure> {
     let mut hold = Hold::take(root)?;
     let put_back = hold.put_back_manifests().map_err(Failure::from);
-    let done = put_back.and_then(|()| work(&mut hold));
-    if let Err(failure) = &done {
-        if record {
+    put_back.and_then(|()| work(&mut hold)).map_err(|failure| {
+        // A mistaken order, or one on a worker, is no failure of renewing.
+        if record && failure.code != exit::BAD_DATA {
             hold.note_failure(&failure.message);
         }
-        for notice in hold.notices() {
-            eprintln!("stayput: {notice}");
-        }
-    }
-    done
+        let notices = hold.notices().iter().cloned();
+        let told: Vec<String> = notices.chain([failure.message]).collect();
+        Failure::new(failure.code, told.join("\n"))
+    })
 }

@@ -23,10 +23,10 @@ pub(in crate::cli) struct RenewArgs {
     /// Leave this name or address out of the new certificate; may be given several times
     #[arg(long, value_name = "NAME", requires = "names")]
     drop_name: Vec<String>,
-    /// Print the plan and change nothing
+    /// Print the plan, with what would follow, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Nobody is watching: issue only while the clock is synchronised
+    /// Nobody is watching: issue only while the clock is synchronised, and do nothing on a worker
     #[arg(long, conflicts_with = "trust_clock")]
     unattended: bool,
     /// Wait first, for a part of this time that follows from the node's name: masters take turns. A run

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::*;
+use crate::pki::catalogue::Reload;
 use crate::pki::catalogue::User;
 use crate::pki::wanted::Kind;
 
