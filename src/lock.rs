@@ -68,6 +68,21 @@ pub fn take(root: &Root, path: &'static str, patience: Duration) -> Result<Lock,
     }
 }
 
+/// Whether somebody holds a lock. Makes nothing, and holds nothing up.
+pub fn is_held(root: &Root, path: &'static str) -> Result<bool, Error> {
+    let failed = |source| Error::Io { path, source };
+    let file = match root.open_at(Path::new(path), OFlags::RDONLY, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,11 +92,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         for path in [BOOK, CERTIFICATES] {
+            assert!(!is_held(&root, path).unwrap());
             let held = take(&root, path, Duration::ZERO).unwrap();
             let error = take(&root, path, Duration::from_millis(30)).unwrap_err();
             assert!(matches!(error, Error::Held { .. }), "{error}");
             assert!(error.to_string().contains(path), "{error}");
+            assert!(is_held(&root, path).unwrap());
             drop(held);
+            assert!(!is_held(&root, path).unwrap());
             take(&root, path, Duration::ZERO).unwrap();
         }
         let _book = take(&root, BOOK, Duration::ZERO).unwrap();

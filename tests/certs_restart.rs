@@ -43,7 +43,8 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let name = dir.path().file_name().unwrap().to_str().unwrap();
         let command = format!("scheduler{}", name.trim_start_matches('.'));
-        let text = format!("spec: {{containers: [{{command: [{command}, -v]}}]}}\n");
+        let text =
+            format!("spec: {{hostNetwork: true, containers: [{{command: [{command}, -v]}}]}}\n");
         let mut node = Self {
             dir,
             text,

@@ -4,7 +4,7 @@
 //! kubelet ([`static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
 //! next. The new certificates are in their places already and stay there whatever happens here.
 //!
-//! A step that fails is owed ([`mod@owed`]): the next run does all steps of those items again.
+//! A step that fails is owed ([`owed`]): the next run does it again, and only it.
 //!
 //! A signal to end (SIGTERM, SIGINT, SIGHUP) is taken while this works: the pod's manifest is put
 //! back first, a program is killed, and the steps that are left are told to be left.
@@ -13,26 +13,26 @@ pub mod hooks;
 pub mod owed;
 pub mod processes;
 pub mod static_pod;
+mod steps;
+mod stop;
 
-use std::collections::BTreeSet;
-use std::future::poll_fn;
 use std::path::Path;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::catalogue::Reload;
 use super::wanted::Item;
 use crate::config::cluster::{AfterRenew, Hook};
 use crate::report::milliseconds;
 use crate::root::Root;
+use owed::Owed;
 use processes::Processes;
 use static_pod::{Limits, Restarted};
+use steps::What;
+use stop::Stop;
 
-pub use owed::{owe, owed};
 pub use static_pod::{Recovered, recover};
+pub use steps::{Step, outstanding, pods};
 
 /// How much of what a program said is shown, in characters.
 const SHOWN: usize = 500;
@@ -47,6 +47,8 @@ pub enum StepResult {
     Nothing,
     /// It failed. A person, or the step's next run, has to do it.
     Failed,
+    /// It would be done.
+    Planned,
 }
 
 impl StepResult {
@@ -56,6 +58,7 @@ impl StepResult {
             Self::Done => "done",
             Self::Nothing => "nothing",
             Self::Failed => "failed",
+            Self::Planned => "planned",
         }
     }
 }
@@ -74,38 +77,22 @@ pub struct Outcome {
     pub milliseconds: f64,
 }
 
-/// Does what the cluster file asks for after these items were renewed, now or by an earlier run that
-/// still [owes](owed()) it. What fails is owed then. For whoever holds the
-/// certificates' lock. Needs a runtime with timers and I/O; from here on the process takes
-/// SIGTERM, SIGINT and SIGHUP itself, until it ends.
-pub async fn after_renew(root: &Root, steps: &[AfterRenew], renewed: &[Item]) -> Vec<Outcome> {
+/// Does what the cluster file asks for and is owed for some of these items, of a renewal now or by an
+/// earlier run. What fails stays owed, on disk too. For whoever holds the certificates' lock. Needs a
+/// runtime with timers and I/O; from here on the process takes SIGTERM, SIGINT and SIGHUP itself,
+/// until it ends.
+pub async fn after_renew(
+    root: &Root,
+    steps: &[AfterRenew],
+    items: &[Item],
+    owed: &mut Owed,
+) -> Vec<Outcome> {
     let machine = Machine {
         root,
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
-    machine.pay(steps, renewed, &mut Stop::listen()).await
-}
-
-/// The static pods that have to be restarted, each once, in the order of the items.
-pub fn pods<'a>(renewed: &'a [Item]) -> Vec<&'a str> {
-    let mut pods: Vec<&'a str> = Vec::new();
-    for user in renewed.iter().flat_map(|item| &item.users) {
-        if user.reload == Reload::StaticPod && !pods.contains(&user.process.as_str()) {
-            pods.push(&user.process);
-        }
-    }
-    pods
-}
-
-/// The ids of the items for which a static pod is restarted.
-fn users_of<'a>(pod: &str, renewed: &'a [Item]) -> Vec<&'a str> {
-    let for_it = |item: &&Item| pods(std::slice::from_ref(*item)).contains(&pod);
-    renewed
-        .iter()
-        .filter(for_it)
-        .map(|item| item.id.as_str())
-        .collect()
+    machine.pay(steps, items, owed, &mut Stop::listen()).await
 }
 
 /// Where the steps are done.
@@ -116,64 +103,49 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// All steps, and on disk what is left of them, should this run die meanwhile.
-    async fn pay(&self, steps: &[AfterRenew], renewed: &[Item], stop: &mut Stop) -> Vec<Outcome> {
-        let (begun, ids) = (Instant::now(), renewed.iter().map(|item| item.id.as_str()));
-        let owed = owed::owe(self.root, ids);
-        let (mut outcomes, left) = self.carry_out(steps, renewed, stop).await;
-        let mut all = owed::owed(self.root);
-        all.retain(|id| renewed.iter().all(|item| item.id != *id));
-        all.extend(left);
-        let paid = owed.and_then(|()| owed::set(self.root, &all));
-        if let Err(error) = paid {
-            let error = format!("cannot remember what is left to be done: {error}");
-            outcomes.push(told("remember", begun, Err(error)));
+    /// What came of all steps that are owed, and on disk, after each one, what is left of them.
+    async fn pay(
+        &self,
+        steps: &[AfterRenew],
+        items: &[Item],
+        owed: &mut Owed,
+        stop: &mut Stop,
+    ) -> Vec<Outcome> {
+        let begun = Instant::now();
+        let mut outcomes = Vec::new();
+        let mut noted = self.note(steps, items, owed);
+        // What cannot be noted as done would be done by every run.
+        if noted.is_ok() {
+            for Step { what, ids } in outstanding(steps, items, owed) {
+                let begun = Instant::now();
+                let ended = match what {
+                    What::Pod(pod) => self.pod(pod, stop).await,
+                    What::Program(hook) => self.program(hook, &ids, stop).await,
+                };
+                if ended.is_ok() {
+                    owed.settle(&what.key(), &ids);
+                    noted = self.note(steps, items, owed);
+                }
+                outcomes.push(told(what.name(), begun, ended));
+            }
+        }
+        if let Err(error) = noted {
+            outcomes.push(told("remember", begun, Err(error.to_string())));
         }
         outcomes
     }
 
-    /// What came of the steps, and the ids of the items for which one failed.
-    async fn carry_out(
+    /// Keeps what is owed, less the items for which all is done.
+    fn note(
         &self,
         steps: &[AfterRenew],
-        renewed: &[Item],
-        stop: &mut Stop,
-    ) -> (Vec<Outcome>, BTreeSet<String>) {
-        let all: Vec<&str> = renewed.iter().map(|item| item.id.as_str()).collect();
-        let (mut outcomes, mut left) = (Vec::new(), BTreeSet::new());
-        let mut end = |outcome: Outcome, ids: &[&str]| {
-            if outcome.result == StepResult::Failed {
-                left.extend(ids.iter().map(ToString::to_string));
-            }
-            outcomes.push(outcome);
-        };
-        for step in steps {
-            match step {
-                AfterRenew::StaticPods => {
-                    for pod in pods(renewed) {
-                        let begun = Instant::now();
-                        let ended = self.pod(pod, stop).await;
-                        let again = ended.is_err();
-                        let ids = if again {
-                            users_of(pod, renewed)
-                        } else {
-                            Vec::new()
-                        };
-                        end(told(pod, begun, ended), &ids);
-                    }
-                }
-                AfterRenew::Program(hook) => {
-                    let ids = hooks::concerns(hook, &all);
-                    if !ids.is_empty() {
-                        let begun = Instant::now();
-                        let name = hook.command.first().map_or("", String::as_str);
-                        let outcome = told(name, begun, self.program(hook, &ids, stop).await);
-                        end(outcome, &ids);
-                    }
-                }
-            }
-        }
-        (outcomes, left)
+        items: &[Item],
+        owed: &mut Owed,
+    ) -> Result<(), owed::Error> {
+        let left = outstanding(steps, items, owed);
+        let left = left.iter().flat_map(|step| &step.ids);
+        owed.keep(&left.map(ToString::to_string).collect());
+        owed.save(self.root)
     }
 
     /// An error where the next run has to do it again.
@@ -244,58 +216,6 @@ fn last_characters(text: &str) -> String {
         format!("…{shown}")
     } else {
         shown
-    }
-}
-
-/// Whether this process was told to end.
-struct Stop {
-    signals: Vec<Signal>,
-    asked: bool,
-}
-
-impl Stop {
-    /// Where a signal cannot be taken, it ends the process as ever, and the next run puts right what
-    /// this one leaves.
-    fn listen() -> Self {
-        let kinds = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-        ];
-        Self {
-            signals: kinds
-                .into_iter()
-                .filter_map(|kind| signal(kind).ok())
-                .collect(),
-            asked: false,
-        }
-    }
-
-    /// Ends when it is told to.
-    async fn asked(&mut self) {
-        if self.asked {
-            return;
-        }
-        poll_fn(|context| {
-            let mut polled = self
-                .signals
-                .iter_mut()
-                .map(|signal| signal.poll_recv(context));
-            if polled.any(|signal| signal.is_ready()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        self.asked = true;
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.asked {
-            return Err("left undone, because stayput was told to end".to_owned());
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 //! | | |
 //! |---|---|
 //! | info | nothing is due, and the last run was good |
-//! | warning | something is due, a run failed, or a person should look at a file |
+//! | warning | something is due, a run failed, a restart is still to follow, or a person should look at a file |
 //! | critical | a static pod was left out, or something has expired, or will within 7 days (within a third of its window where that is less) |
 
 use std::path::Path;
@@ -25,6 +25,10 @@ const URGENT: i64 = 7 * DAY;
 
 /// A manifest that is out for longer was left out by a run that died, in seconds.
 const RESTART: i64 = 600;
+
+/// What is said where nobody has renewed yet.
+const NO_RUN: &str =
+    "no run has left a record yet: enable stayput-renew.timer, or run `stayput certs renew`";
 
 /// What is known of this node's certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +67,7 @@ pub fn outlook(known: &Known, clock: i64) -> CertificatesStatus {
     let mut status = match &known.record {
         Ok(Some(record)) => of_record(record, clock),
         Ok(None) => CertificatesStatus {
-            remarks: vec![
-                "no run has left a record yet: enable stayput-renew.timer, or run `stayput certs renew`"
-                    .to_owned(),
-            ],
+            remarks: vec![NO_RUN.to_owned()],
             ..CertificatesStatus::default()
         },
         Err(error) => CertificatesStatus {
@@ -77,19 +78,16 @@ pub fn outlook(known: &Known, clock: i64) -> CertificatesStatus {
     };
     for pod in &known.left_out {
         status.loudness = Loudness::Critical;
-        status.remarks.push(format!(
-            "{pod} does not run: its manifest was taken out by a restart that died; \
-             `stayput certs renew` puts it back"
-        ));
+        status.remarks.push(static_pod::missing(pod));
     }
     status
 }
 
 fn of_record(record: &Record, clock: i64) -> CertificatesStatus {
     // A clock that went back makes nothing younger.
-    let now = clock.max(record.last_run);
+    let now = clock.max(record.last_run.unwrap_or(clock));
     let mut status = CertificatesStatus {
-        last_run: Some(time(record.last_run)),
+        last_run: record.last_run.map(time),
         last_success: record.last_success.map(time),
         ..CertificatesStatus::default()
     };
@@ -107,6 +105,15 @@ fn of_record(record: &Record, clock: i64) -> CertificatesStatus {
             count: failure.count,
             message: failure.message.clone(),
         });
+    }
+    if record.last_run.is_none() {
+        status.remarks.push(NO_RUN.to_owned());
+    }
+    for step in &record.owed {
+        status.loudness = Loudness::Warning;
+        status.remarks.push(format!(
+            "still to follow a renewal: {step}; the next `stayput certs renew` does it"
+        ));
     }
     for item in &record.items {
         let loudness = judge(item, now);
@@ -180,7 +187,7 @@ fn time(unix: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::record::{Run, after_run};
+    use crate::pki::record::{Run, Seen, after_run};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -197,8 +204,11 @@ mod tests {
     }
 
     fn seen(items: Vec<Item>, result: Result<(), String>) -> CertificatesStatus {
-        let items = Some(items);
-        let record = after_run(None, Run { result, items }, NOW - DAY);
+        let seen = Some(Seen {
+            items,
+            owed: Vec::new(),
+        });
+        let record = after_run(None, Run { result, seen }, NOW - DAY);
         let record = Ok(Some(record));
         outlook(
             &Known {
@@ -280,7 +290,10 @@ mod tests {
             None,
             Run {
                 result: Ok(()),
-                items: Some(vec![item("apiserver", 3, 30)]),
+                seen: Some(Seen {
+                    items: vec![item("apiserver", 3, 30)],
+                    owed: Vec::new(),
+                }),
             },
             NOW,
         );
@@ -323,7 +336,7 @@ mod tests {
         assert!(look(&root, true, NOW).is_some());
         let run = Run {
             result: Ok(()),
-            items: None,
+            seen: None,
         };
         record::note(&root, run, NOW).unwrap();
         assert!(look(&root, false, NOW).is_some());

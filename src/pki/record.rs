@@ -25,14 +25,26 @@ const MESSAGE: usize = 2000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When the last run ended, whether well or not.
-    pub last_run: i64,
+    /// When the last run ended that was about all that is due, whether well or not.
+    pub last_run: Option<i64>,
     /// When the last one ended that did all that was due.
     pub last_success: Option<i64>,
     /// Why runs fail, if the last one did.
     pub failure: Option<Failure>,
-    /// What was there after the last run that could look.
+    /// What was there when a command last could look.
     pub items: Vec<Item>,
+    /// What still had to follow a renewal then, in words: steps with the items that they are for.
+    #[serde(default)]
+    pub owed: Vec<String>,
+}
+
+/// What a command saw when it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Everything that should be there.
+    pub items: Vec<Item>,
+    /// What still has to follow a renewal, in words.
+    pub owed: Vec<String>,
 }
 
 /// Runs that have failed since the last good one.
@@ -74,7 +86,7 @@ pub struct Run {
     /// Nothing that is due was left undone, or what was.
     pub result: Result<(), String>,
     /// What is there now; `None` where the run did not come so far as to look.
-    pub items: Option<Vec<Item>>,
+    pub seen: Option<Seen>,
 }
 
 /// Why the record cannot be used.
@@ -115,15 +127,20 @@ pub fn after_run(previous: Option<Record>, run: Run, now: i64) -> Record {
             message: shortened(message),
         }
     });
+    let Seen { items, owed } = run.seen.unwrap_or(Seen {
+        items: previous.items,
+        owed: previous.owed,
+    });
     Record {
-        last_run: now,
+        last_run: Some(now),
         last_success: if failure.is_none() {
             Some(now)
         } else {
             previous.last_success
         },
         failure,
-        items: run.items.unwrap_or(previous.items),
+        items,
+        owed,
     }
 }
 
@@ -182,13 +199,19 @@ pub fn note(root: &Root, run: Run, now: i64) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// Writes down what is there now and leaves how the last run went. Nothing where no run has left a
-/// record, or one that cannot be used: the next run begins it.
-pub fn refresh(root: &Root, items: Vec<Item>) -> Result<(), Error> {
-    match read(root) {
-        Ok(Some(record)) => write(root, &Record { items, ..record }),
-        _ => Ok(()),
-    }
+/// Writes down what is there now and leaves how the last run went. A record that cannot be used is
+/// begun anew.
+pub fn refresh(root: &Root, seen: Seen) -> Result<(), Error> {
+    let Seen { items, owed } = seen;
+    let record = read(root).ok().flatten().unwrap_or_default();
+    write(
+        root,
+        &Record {
+            items,
+            owed,
+            ..record
+        },
+    )
 }
 
 #[cfg(test)]
@@ -207,31 +230,39 @@ mod tests {
         }
     }
 
+    fn seen(state: &str) -> Seen {
+        Seen {
+            items: vec![item(state)],
+            owed: vec![format!("what follows {state}")],
+        }
+    }
+
     fn good(state: &str) -> Run {
         Run {
             result: Ok(()),
-            items: Some(vec![item(state)]),
+            seen: Some(seen(state)),
         }
     }
 
     fn bad(message: &str) -> Run {
         Run {
             result: Err(message.into()),
-            items: None,
+            seen: None,
         }
     }
 
     #[test]
     fn failures_are_counted_until_a_run_succeeds() {
         let record = after_run(None, good("ok"), 10);
-        assert_eq!((record.last_run, record.last_success), (10, Some(10)));
+        assert_eq!((record.last_run, record.last_success), (Some(10), Some(10)));
         let record = after_run(Some(record), bad("disk full"), 20);
         let record = after_run(Some(record), bad("clock"), 30);
         let failure = record.failure.clone().unwrap();
         assert_eq!((failure.since, failure.last, failure.count), (20, 30, 2));
         assert_eq!(failure.message, "clock");
-        assert_eq!((record.last_run, record.last_success), (30, Some(10)));
+        assert_eq!((record.last_run, record.last_success), (Some(30), Some(10)));
         assert_eq!(record.items, [item("ok")], "what was seen last stays known");
+        assert_eq!(record.owed, ["what follows ok"]);
         let record = after_run(Some(record), good("due"), 40);
         assert_eq!((record.failure, record.last_success), (None, Some(40)));
         assert_eq!(record.items, [item("due")]);
@@ -241,12 +272,19 @@ mod tests {
     fn what_is_there_is_refreshed_and_how_runs_went_stays() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        refresh(&root, vec![item("ok")]).unwrap();
-        assert_eq!(read(&root).unwrap(), None, "no run has been");
+        refresh(&root, seen("ok")).unwrap();
+        let first = read(&root).unwrap().unwrap();
+        assert_eq!((first.last_run, first.last_success), (None, None));
+        assert_eq!(first.items, [item("ok")]);
         let before = note(&root, bad("disk full"), 7).unwrap();
-        refresh(&root, vec![item("due")]).unwrap();
-        let items = vec![item("due")];
-        assert_eq!(read(&root).unwrap(), Some(Record { items, ..before }));
+        refresh(&root, seen("due")).unwrap();
+        let Seen { items, owed } = seen("due");
+        let want = Record {
+            items,
+            owed,
+            ..before
+        };
+        assert_eq!(read(&root).unwrap(), Some(want));
     }
 
     #[test]
@@ -282,6 +320,6 @@ mod tests {
             assert!(error.to_string().contains(PATH), "{error}");
         }
         note(&root, good("ok"), 8).unwrap();
-        assert_eq!(read(&root).unwrap().unwrap().last_run, 8);
+        assert_eq!(read(&root).unwrap().unwrap().last_run, Some(8));
     }
 }

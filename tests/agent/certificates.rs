@@ -10,8 +10,8 @@ use stayput::config::node::NodeSettings;
 use stayput::name::Name;
 use stayput::pki::certificate::Certificate;
 use stayput::pki::moment::{Moment, Synchronised};
-use stayput::pki::record::{self, Item, Run};
-use stayput::pki::session::Session;
+use stayput::pki::record::{self, Item, Run, Seen};
+use stayput::pki::session::{Hold, Session};
 use stayput::pki::spread;
 use stayput::root::Root;
 
@@ -36,9 +36,12 @@ fn leave(sandbox: &Sandbox, days: i64, result: Result<(), String>) {
         state: "ok".into(),
         attention: false,
     };
-    let items = Some(vec![item]);
+    let seen = Some(Seen {
+        items: vec![item],
+        owed: Vec::new(),
+    });
     let root = Root::open(sandbox.folder()).unwrap();
-    record::note(&root, Run { result, items }, now()).unwrap();
+    record::note(&root, Run { result, seen }, now()).unwrap();
 }
 
 fn loudness(status: &Value) -> &Value {
@@ -152,8 +155,11 @@ fn provisioned(domain: &str, days: i64) -> Sandbox {
         synchronised: Synchronised::Yes,
         trusted: false,
     };
-    let session = Session::open(&root, &cluster, &node).unwrap();
-    assert!(!session.init(true, &moment).unwrap().failed());
+    let mut hold = Hold::take(&root).unwrap();
+    let session = Session::open(&mut hold, &cluster, &node).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let done = runtime.unwrap().block_on(session.init(true, &moment));
+    assert!(!done.unwrap().failed());
     sandbox
 }
 

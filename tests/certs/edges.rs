@@ -11,10 +11,10 @@ use crate::kill::is_pair;
 use crate::sandbox::{CLUSTER, Sandbox};
 use crate::support::{Process, here, run, until};
 
-const APISERVER: [&str; 4] = ["certs", "renew", "apiserver", "--force"];
+pub(crate) const APISERVER: [&str; 4] = ["certs", "renew", "apiserver", "--force"];
 
 /// A provisioned master with these steps after a renewal.
-fn master(steps: &str) -> Sandbox {
+pub(crate) fn master(steps: &str) -> Sandbox {
     let cluster =
         format!("{CLUSTER}certificates: {{keyType: ecdsa-p256, afterRenew: [{steps}]}}\n");
     let node = Sandbox::new("master-1", &cluster);
@@ -24,7 +24,7 @@ fn master(steps: &str) -> Sandbox {
 
 /// A program of the node's. Another process writes it: one that a parallel test's fork still has
 /// open for writing could not be started (ETXTBSY).
-fn program(node: &Sandbox, name: &str, script: &str) {
+pub(crate) fn program(node: &Sandbox, name: &str, script: &str) {
     let text = format!("#!/bin/sh\ncd '{}'\n{script}\n", node.path("").display());
     node.write(&format!("usr/local/sbin/{name}.text"), text.as_bytes());
     let [from, to] = ["text", ""].map(|end| {
@@ -35,7 +35,7 @@ fn program(node: &Sandbox, name: &str, script: &str) {
     run(install.args(["-m", "0755"]).arg(from).arg(to)).good();
 }
 
-fn text(node: &Sandbox, below: &str) -> String {
+pub(crate) fn text(node: &Sandbox, below: &str) -> String {
     let path = node.path(below);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{below}: {error}"))
 }
@@ -44,7 +44,7 @@ fn certificate(node: &Sandbox) -> String {
     text(node, "etc/kubernetes/pki/apiserver.crt")
 }
 
-fn record(node: &Sandbox) -> Value {
+pub(crate) fn record(node: &Sandbox) -> Value {
     serde_json::from_str(&text(node, "var/lib/stayput/certificates.json")).unwrap()
 }
 

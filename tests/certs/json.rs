@@ -178,7 +178,11 @@ fn what_was_verified() {
         (code, &verdict["servers"]),
         (0, &Value::from(Vec::<Value>::new()))
     );
-    keys(&verdict, HEADING, &["holds", "certificates", "servers"]);
+    keys(
+        &verdict,
+        HEADING,
+        &["holds", "certificates", "servers", "notices"],
+    );
     for proof in verdict["certificates"].as_array().unwrap() {
         keys(proof, HEADING, &["id", "path", "holds", "problems"]);
         assert_eq!(proof["holds"], true, "{proof}");

@@ -15,6 +15,7 @@ mod json;
 mod kill;
 mod live;
 mod made;
+mod owed;
 mod sandbox;
 mod strace;
 mod whole;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::holding::holding;
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
 use crate::pki::bundle::{Bundle, Pair};
@@ -46,8 +47,9 @@ pub(super) fn unbundle(context: &Context) -> Result<u8, Failure> {
     let pairs = Pair::shared(&on_master(&cluster, &node)?);
     let bundle = Bundle::read(stdin.lock(), pairs)?;
     bundle.check(Moment::read(&root, false)?.judged())?;
-    let session = Session::open(&root, &cluster, &node)?;
-    let written = session.unbundle(&bundle)?;
+    let written = holding(&root, |hold| {
+        Ok(Session::open(hold, &cluster, &node)?.unbundle(&bundle)?)
+    })?;
     warn_of_missing_keys(&bundle);
     output::print(context.global.output, &Taken { written }, text)?;
     Ok(exit::OK)

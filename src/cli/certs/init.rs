@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use super::holding::holding;
 use super::words;
-use crate::cli::context::{Context, Failure};
+use crate::cli::context::{Context, Failure, block_on};
 use crate::pki::moment::Moment;
 use crate::pki::session::Session;
 
@@ -19,9 +20,11 @@ pub(in crate::cli) struct InitArgs {
 
 pub(super) fn init(context: &Context, args: InitArgs) -> Result<u8, Failure> {
     let root = context.root()?;
-    let (cluster, node) = context.load(&root)?;
-    let session = Session::open(&root, &cluster, &node)?;
-    let moment = Moment::read(&root, args.trust_clock)?;
-    let done = session.init(args.new_cluster, &moment)?;
+    let done = holding(&root, |hold| {
+        let (cluster, node) = context.load(&root)?;
+        let session = Session::open(hold, &cluster, &node)?;
+        let moment = Moment::read(&root, args.trust_clock)?;
+        block_on(async { Ok(session.init(args.new_cluster, &moment).await?) })
+    })?;
     words::print(context, &done)
 }

@@ -1,6 +1,7 @@
 //! `stayput certs`: everything that a kubeadm control plane is issued.
 
 mod carry;
+mod holding;
 mod init;
 mod renew;
 mod status;
@@ -19,17 +20,19 @@ pub(super) enum CertsCommand {
     ///
     /// Authorities and service-account keys are made with --new-cluster only. Without it they have to
     /// be there: bring them from another master with `certs bundle` and `certs unbundle`. Files that
-    /// are there stay as they are, whoever made them.
+    /// are there stay as they are, whoever made them. Static pods that run already and use what was
+    /// missing are restarted.
     Init(init::InitArgs),
     /// Renew what is due
     ///
     /// A certificate is due `certificates.renewBefore` before its end (30 days; never earlier than in
     /// the second half of its life). A new one keeps subject, usages and names; names that the cluster
-    /// file asks for are added. What needs a restart to take it is restarted afterwards.
+    /// file asks for are added. What needs a restart to take it is restarted afterwards, and what of that
+    /// an earlier run has left undone is done too.
     Renew(renew::RenewArgs),
     /// Show every certificate: names, authority, when it expires, what is wrong with it, who reloads it
     ///
-    /// Exit code 1 if something needs attention.
+    /// Exit code 1 if something needs attention, such as what an earlier run has left undone.
     Status,
     /// Check chains, pairs, names, modes and kubeconfigs against the cluster file
     ///
@@ -58,7 +61,7 @@ impl From<session::Error> for Failure {
             | Error::NotThere(_)
             | Error::Bundle(_) => Self::new(exit::BAD_DATA, error),
             Error::Clock(_) | Error::Prepare(_) => Self::new(exit::UNAVAILABLE, error),
-            Error::Moment(_) | Error::Store(_) | Error::Owe(_) | Error::After(_) => {
+            Error::Moment(_) | Error::Store(_) | Error::Owed(_) | Error::After(_) => {
                 Self::new(exit::OS_ERROR, error)
             }
         }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::holding::on_record;
 use super::words;
 use crate::cli::context::{Context, Failure, block_on};
 use crate::config;
 use crate::pki::moment::Moment;
-use crate::pki::session::{self, Renewal, Session, preview};
+use crate::pki::session::{self, Done, Error, Hold, Renewal, Session, preview};
+use crate::root::Root;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RenewArgs {
@@ -21,10 +23,10 @@ pub(in crate::cli) struct RenewArgs {
     /// Leave this name or address out of the new certificate; may be given several times
     #[arg(long, value_name = "NAME", requires = "names")]
     drop_name: Vec<String>,
-    /// Print the plan and change nothing
+    /// Print the plan, with what would follow, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Nobody is watching: issue only while the clock is synchronised
+    /// Nobody is watching: issue only while the clock is synchronised, and do nothing on a worker
     #[arg(long, conflicts_with = "trust_clock")]
     unattended: bool,
     /// Wait first, for a part of this time that follows from the node's name: masters take turns. A run
@@ -38,7 +40,6 @@ pub(in crate::cli) struct RenewArgs {
 
 pub(super) fn renew(context: &Context, args: RenewArgs) -> Result<u8, Failure> {
     let root = context.root()?;
-    let (cluster, node) = context.load(&root)?;
     let renewal = Renewal {
         names: args.names,
         force: args.force,
@@ -46,17 +47,41 @@ pub(super) fn renew(context: &Context, args: RenewArgs) -> Result<u8, Failure> {
         unattended: args.unattended,
     };
     if args.dry_run {
+        let (cluster, node) = context.load(&root)?;
         let moment = Moment::read(&root, args.trust_clock)?;
         let done = preview(&root, &cluster, &node, &renewal, &moment)?;
         return words::print(context, &done);
     }
     if let Some(period) = args.jitter {
-        std::thread::sleep(session::turn(&root, &node, period));
+        wait(context, &root, period);
     }
-    let session = Session::open(&root, &cluster, &node)?;
-    let moment = Moment::read(&root, args.trust_clock)?;
-    let done = block_on(async { Ok(session.renew(&renewal, &moment).await?) })?;
+    let done = on_record(&root, renewal.is_complete(), |hold| {
+        // Hours may have passed since the wait began.
+        let (cluster, node) = context.load(&root)?;
+        if renewal.unattended && node.master().is_none() {
+            return Ok(nothing(hold));
+        }
+        let session = Session::open(hold, &cluster, &node)?;
+        let moment = Moment::read(&root, args.trust_clock)?;
+        block_on(async { Ok(session.renew(&renewal, &moment).await?) })
+    })?;
     words::print(context, &done)
+}
+
+/// Waits for this node's turn. What is wrong is for the run to tell, at once.
+fn wait(context: &Context, root: &Root, period: Duration) {
+    if let Ok((_, node)) = context.load(root) {
+        std::thread::sleep(session::turn(root, &node, period));
+    }
+}
+
+/// What a timer's run does where nobody is issued anything: the timer may be enabled on every node.
+fn nothing(hold: &Hold) -> Done {
+    let notices = hold.notices().iter().cloned();
+    Done {
+        notices: notices.chain([Error::NotMaster.to_string()]).collect(),
+        ..Done::default()
+    }
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -10,8 +10,7 @@ use crate::clock;
 use crate::pki::health::{Health, health};
 use crate::pki::inventory;
 use crate::pki::moment::Moment;
-use crate::pki::session::on_master;
-use crate::pki::store::{self, Store};
+use crate::pki::session::{on_master, unfinished};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,13 +30,12 @@ pub(super) fn status(context: &Context) -> Result<u8, Failure> {
         notices.push(error.to_string());
         Moment::read(&root, true)
     })?;
-    if Store::peek(&root)? {
-        notices.push(store::PENDING.to_owned());
-    }
+    let inventory = inventory::take(&root, &wanted);
+    notices.extend(unfinished(&root, &cluster, &wanted, &inventory));
     if let Err(refusal) = moment.may_issue(true) {
         notices.push(refusal.to_string());
     }
-    let certificates = health(&wanted, &inventory::take(&root, &wanted), moment.judged());
+    let certificates = health(&wanted, &inventory, moment.judged());
     let shown = Shown {
         attention: !notices.is_empty() || certificates.iter().any(|row| row.attention),
         certificates,

@@ -13,7 +13,7 @@ use crate::pki::inventory;
 use crate::pki::live::{self, Row, State};
 use crate::pki::moment::Moment;
 use crate::pki::proof::{Proof, prove};
-use crate::pki::session::on_master;
+use crate::pki::session::{on_master, unfinished};
 
 /// A server on this machine answers at once.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,6 +31,7 @@ struct Verdict {
     holds: bool,
     certificates: Vec<Proof>,
     servers: Vec<Row>,
+    notices: Vec<String>,
 }
 
 pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure> {
@@ -38,7 +39,9 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
     let (cluster, node) = context.load(&root)?;
     let wanted = on_master(&cluster, &node)?;
     let now = Moment::read(&root, false)?.judged();
-    let certificates = prove(&wanted, &inventory::take(&root, &wanted), now);
+    let inventory = inventory::take(&root, &wanted);
+    let certificates = prove(&wanted, &inventory, now);
+    let notices = unfinished(&root, &cluster, &wanted, &inventory);
     let servers = if args.live {
         let view = block_on(show::in_force(context, &root))?;
         let own: &[IpAddr] = node
@@ -49,9 +52,12 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
         Vec::new()
     };
     let verdict = Verdict {
-        holds: certificates.iter().all(|proof| proof.holds) && servers.iter().all(|row| row.agrees),
+        holds: certificates.iter().all(|proof| proof.holds)
+            && servers.iter().all(|row| row.agrees)
+            && notices.is_empty(),
         certificates,
         servers,
+        notices,
     };
     output::print(context.global.output, &verdict, text)?;
     Ok(if verdict.holds {
@@ -75,6 +81,9 @@ fn text(verdict: &Verdict) -> String {
         for problem in &proof.problems {
             let _ = writeln!(text, "{}: {problem}", proof.id);
         }
+    }
+    for notice in &verdict.notices {
+        let _ = writeln!(text, "{notice}");
     }
     if !verdict.servers.is_empty() {
         let dash = |serial: &Option<String>| serial.clone().unwrap_or_else(|| "-".to_owned());

@@ -23,7 +23,11 @@ fn text(done: &Done) -> String {
     }
     let told_below = |row: &Row| row.did.is_bad();
     let rows = done.items.iter().map(|row| {
-        let why = if told_below(row) { "see below" } else { &row.reason };
+        let why = if told_below(row) {
+            "see below"
+        } else {
+            &row.reason
+        };
         [
             row.id.clone(),
             word(row.did, done.dry_run).to_owned(),

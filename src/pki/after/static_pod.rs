@@ -273,6 +273,18 @@ pub fn left_out(root: &Root) -> Result<Vec<String>, Error> {
     Ok(pods.into_iter().collect())
 }
 
+/// What a command that only looks says of a pod whose manifest is out.
+pub fn missing(pod: &str) -> String {
+    format!(
+        "{pod} does not run: its manifest was taken out by a restart that died; `stayput certs renew` puts it back"
+    )
+}
+
+/// Whether a pod has its manifest on this machine; also where that cannot be seen.
+pub fn is_here(root: &Root, pod: &str) -> bool {
+    Places::of(pod).is_ok_and(|places| root.exists(&places.manifest).unwrap_or(true))
+}
+
 /// Where a pod's manifest belongs, and where it lies meanwhile.
 struct Places {
     pod: String,
@@ -406,12 +418,21 @@ fn command_of(root: &Root, manifest: &Path) -> Result<Option<Vec<String>>, Error
     let parsed = String::from_utf8(bytes)
         .map_err(|error| error.to_string())
         .and_then(|text| yaml::parse(&text).map_err(|error| error.to_string()))
-        .and_then(|tree| {
-            command_in(&tree).ok_or_else(|| "its first container names no command".into())
-        });
+        .and_then(|tree| process_of(&tree).map_err(str::to_owned));
     parsed
         .map(Some)
         .map_err(|reason| Error::Manifest { path, reason })
+}
+
+/// How its process is recognised. One with a network of its own could be another cluster's, whose
+/// control plane runs in pods of this one.
+fn process_of(manifest: &Tree) -> Result<Vec<String>, &'static str> {
+    let spec = get(manifest, "spec");
+    let network = spec.and_then(|spec| get(spec, "hostNetwork"));
+    if !matches!(network, Some(Tree::Bool(true))) {
+        return Err("it has no `hostNetwork: true`");
+    }
+    command_in(manifest).ok_or("its first container names no command")
 }
 
 fn command_in(manifest: &Tree) -> Option<Vec<String>> {

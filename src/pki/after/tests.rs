@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::*;
+use crate::pki::catalogue::Reload;
 use crate::pki::catalogue::User;
 use crate::pki::wanted::Kind;
 
@@ -65,9 +68,21 @@ fn sandbox(programs: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
+/// What comes of everything that is owed for all items.
 async fn outcomes(
     root: &Root,
     steps: &[AfterRenew],
+    stop: &mut Stop,
+) -> Vec<(String, StepResult, String)> {
+    let items = renewed();
+    let mut owed = Owed::everything(items.iter().map(|item| item.id.as_str()));
+    pay(root, steps, &mut owed, stop).await
+}
+
+async fn pay(
+    root: &Root,
+    steps: &[AfterRenew],
+    owed: &mut Owed,
     stop: &mut Stop,
 ) -> Vec<(String, StepResult, String)> {
     let machine = Machine {
@@ -75,7 +90,10 @@ async fn outcomes(
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
-    let outcomes = machine.pay(steps, &renewed(), stop).await;
+    let outcomes = machine.pay(steps, &renewed(), owed, stop).await;
+    let failed = |o: &Outcome| o.result == StepResult::Failed;
+    assert_eq!(&Owed::read(root).unwrap(), owed);
+    assert_eq!(!owed.is_empty(), outcomes.iter().any(failed));
     outcomes
         .into_iter()
         .map(|o| (o.step, o.result, o.detail))
@@ -152,33 +170,59 @@ async fn what_is_left_when_it_is_told_to_end_is_told() {
 }
 
 #[tokio::test]
-async fn what_failed_is_owed_until_it_is_done() {
-    let (dir, root) = sandbox(&[("some", "test -e /proc/self/none"), ("all", ":")]);
+async fn only_what_failed_is_done_again() {
+    let (dir, root) = sandbox(&[
+        ("some", "exit 1"),
+        ("all", "echo \"$@\" >> \"${0%/*}/said\""),
+    ]);
     let steps = [
         program("/all", &[]),
+        AfterRenew::StaticPods,
         program("/some", &["apiserver", "other.conf"]),
     ];
-    assert_eq!(owed(&root), BTreeSet::new());
-    outcomes(&root, &steps, &mut Stop::listen()).await;
-    assert_eq!(
-        owed(&root),
-        ["apiserver", "other.conf"].map(str::to_owned).into()
-    );
+    let ends = |outcomes: Vec<(String, StepResult, String)>| -> Vec<(String, StepResult)> {
+        let short = outcomes.into_iter().map(|(step, result, _)| (step, result));
+        short.collect()
+    };
+    assert_eq!(outcomes(&root, &steps, &mut Stop::listen()).await.len(), 4);
+    let failed = [("/some".to_owned(), StepResult::Failed)];
+    for _ in 0..2 {
+        let mut owed = Owed::read(&root).unwrap();
+        let outcomes = pay(&root, &steps, &mut owed, &mut Stop::listen()).await;
+        assert_eq!(ends(outcomes), failed);
+        let left = outstanding(&steps, &renewed(), &owed)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        assert_eq!(left, ["/some for apiserver, other.conf"]);
+    }
     hooks::tests::program(&dir.path().join("some"), ":");
-    outcomes(&root, &steps, &mut Stop::listen()).await;
-    assert_eq!(owed(&root), BTreeSet::new());
-    assert!(!dir.path().join(&owed::PATH[1..]).exists());
-    // A run that dies has said so before.
-    owe(&root, ["etcd-peer"]).unwrap();
-    owe(&root, ["sa"]).unwrap();
-    outcomes(&root, &steps, &mut Stop::listen()).await;
+    let mut owed = Owed::read(&root).unwrap();
+    let outcomes = pay(&root, &steps, &mut owed, &mut Stop::listen()).await;
+    assert_eq!(ends(outcomes), [("/some".to_owned(), StepResult::Done)]);
+    let said = std::fs::read_to_string(dir.path().join("said")).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_program_in_the_failed_one_s_place_is_owed_and_one_that_is_gone_is_not() {
+    let (_dir, root) = sandbox(&[("bad", "exit 1"), ("good", "echo \"$@\"")]);
+    outcomes(
+        &root,
+        &[program("/bad", &["apiserver"])],
+        &mut Stop::listen(),
+    )
+    .await;
+    let owed = Owed::read(&root).unwrap();
+    let steps = [program("/good", &[])];
+    let outcomes = pay(&root, &steps, &mut owed.clone(), &mut Stop::listen()).await;
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(outcomes[0].2, "apiserver");
+    owed.save(&root).unwrap();
     assert_eq!(
-        owed(&root),
-        ["etcd-peer", "sa"].map(str::to_owned).into(),
-        "another's"
+        pay(&root, &[], &mut owed.clone(), &mut Stop::listen()).await,
+        []
     );
-    std::fs::write(dir.path().join(&owed::PATH[1..]), "{").unwrap();
-    assert_eq!(owed(&root), BTreeSet::new());
 }
 
 #[test]

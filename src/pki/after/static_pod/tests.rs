@@ -35,7 +35,7 @@ impl Node {
 
     fn manifest(&self, name: &str) -> String {
         format!(
-            "metadata: {{name: {name}}}\nspec:\n  containers:\n  - name: c\n    command:\n    - {}\n    - --leader-elect=true\n    resources: {{}}\n",
+            "metadata: {{name: {name}}}\nspec:\n  hostNetwork: true\n  containers:\n  - name: c\n    command:\n    - {}\n    - --leader-elect=true\n    resources: {{}}\n",
             self.command
         )
     }
@@ -289,9 +289,26 @@ fn every_displaced_manifest_is_kept() {
 #[tokio::test]
 async fn a_manifest_that_tells_no_process_is_left_alone() {
     for (text, told) in [
-        ("spec: {containers: [{image: x}]}", "names no command"),
-        ("spec: {containers: []}", "names no command"),
-        ("spec: {containers: [{command: [1]}]}", "names no command"),
+        (
+            "spec: {hostNetwork: true, containers: [{image: x}]}",
+            "names no command",
+        ),
+        (
+            "spec: {hostNetwork: true, containers: []}",
+            "names no command",
+        ),
+        (
+            "spec: {hostNetwork: true, containers: [{command: [1]}]}",
+            "names no command",
+        ),
+        (
+            "spec: {containers: [{command: [a]}]}",
+            "no `hostNetwork: true`",
+        ),
+        (
+            "spec: {hostNetwork: false, containers: [{command: [a]}]}",
+            "no `hostNetwork: true`",
+        ),
         ("a: [", "did not find"),
     ] {
         let node = Node::new();
@@ -317,7 +334,7 @@ async fn a_name_that_leads_elsewhere_is_refused() {
 #[test]
 fn reads_what_kubeadm_writes() {
     let text = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - command:\n    - kube-scheduler\n    - --authentication-kubeconfig=/etc/kubernetes/scheduler.conf\n    image: k8s.gcr.io/kube-scheduler:v1.20.2\n  hostNetwork: true\nstatus: {}\n";
-    let command = command_in(&yaml::parse(text).unwrap()).unwrap();
+    let command = process_of(&yaml::parse(text).unwrap()).unwrap();
     assert_eq!(command[0], "kube-scheduler");
     assert_eq!(command.len(), 2);
     let with_args = yaml::parse("spec: {containers: [{command: [a], args: [b, c]}]}").unwrap();

@@ -1,0 +1,58 @@
+//! A signal to end, taken while a manifest is out.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Whether this process was told to end.
+pub(super) struct Stop {
+    pub(super) signals: Vec<Signal>,
+    pub(super) asked: bool,
+}
+
+impl Stop {
+    /// Where a signal cannot be taken, it ends the process as ever, and the next run puts right what
+    /// this one leaves.
+    pub(super) fn listen() -> Self {
+        let kinds = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        ];
+        Self {
+            signals: kinds
+                .into_iter()
+                .filter_map(|kind| signal(kind).ok())
+                .collect(),
+            asked: false,
+        }
+    }
+
+    /// Ends when it is told to.
+    pub(super) async fn asked(&mut self) {
+        if self.asked {
+            return;
+        }
+        poll_fn(|context| {
+            let mut polled = self
+                .signals
+                .iter_mut()
+                .map(|signal| signal.poll_recv(context));
+            if polled.any(|signal| signal.is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        self.asked = true;
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.asked {
+            return Err("left undone, because stayput was told to end".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Why a run ended before it did anything.
+
+use crate::config::Problems;
+use crate::lock;
+use crate::pki::after::{owed, static_pod};
+use crate::pki::profile::Names;
+use crate::pki::{bundle, moment, prepare, store};
+
+/// Why a run ended before it did anything, or why one item was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Only masters are issued anything.
+    #[error(
+        "this node is not among the masters of the cluster file, so nothing is issued on it; a worker's kubelet renews its own certificate"
+    )]
+    NotMaster,
+    /// Names that are none.
+    #[error("there is no certificate '{name}'; the names are {known}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A name to drop that is none.
+    #[error("'{0}' is neither a DNS name nor an address, so no certificate has it")]
+    BadName(String),
+    /// Names to drop that no certificate has.
+    #[error("nothing to drop: none of these certificates has {0}; see `stayput certs status`")]
+    NotThere(Names),
+    /// The catalogue with the operator's rows.
+    #[error(transparent)]
+    Catalogue(#[from] Problems),
+    /// Another run.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// The time is not known.
+    #[error(transparent)]
+    Moment(#[from] moment::Error),
+    /// Nothing may be issued at this time.
+    #[error(transparent)]
+    Clock(#[from] moment::Refusal),
+    /// An earlier run's journal, or new files.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What is to follow is not known, or cannot be written down.
+    #[error("{0}; nothing was issued")]
+    Owed(#[from] owed::Error),
+    /// A static pod's manifest that an earlier run has taken out.
+    #[error(transparent)]
+    After(#[from] static_pod::Error),
+    /// A bundle that cannot be taken.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// Nothing could be made.
+    #[error(transparent)]
+    Prepare(#[from] prepare::Error),
+}
