@@ -117,7 +117,7 @@ impl Order {
                 _ => all,
             }
         });
-        all.lacks(drop)
+        drop.without(&all)
     }
 }
 

@@ -12,7 +12,7 @@ use super::issue::{self, Validity};
 use super::key::{self, PrivateKey};
 use super::kubeconfig::{self, New};
 use super::plan::{Action, Decision};
-use super::profile::Profile;
+use super::profile::{Names, Profile};
 use super::store::{NewFile, Set};
 use super::verify;
 use super::wanted::{Item, Kind, Wanted};
@@ -305,7 +305,7 @@ impl Press<'_> {
         Ok(certificate)
     }
 
-    /// A leaf that its users will accept: its authority, usages and every one of its names.
+    /// A leaf that its users will accept: its authority, usages and names.
     fn leaf(
         &self,
         task: &Task<'_>,
@@ -326,12 +326,23 @@ impl Press<'_> {
         let made = parsed(task, &pem)?;
         let usages = task.profile.usages;
         verify::chain(&made, &[], &signer.bundle, usages, self.now)
-            .and_then(|()| verify::names(&made, &task.profile.names))
+            .and_then(|()| verify::names(&made, &self.asked(task)))
             .map_err(|source| Error::Verify {
                 id: task.item.id.clone(),
                 source,
             })?;
         Ok((pem, made))
+    }
+
+    /// The names that have to hold: what the cluster file wants, and what the old certificate was good
+    /// for. Others that it has are carried over, as texts that nobody can ask for.
+    fn asked(&self, task: &Task<'_>) -> Names {
+        let wanted = &task.item.profile.names;
+        let Some(Found::Present(present)) = self.inventory.found.get(&task.item.id) else {
+            return wanted.clone();
+        };
+        let inherited = verify::held(&present.certificate, &task.profile.names);
+        wanted.union(&inherited.unwrap_or_default())
     }
 
     /// A renewal keeps the old subject to the byte. A new one, or one that gets another user or other

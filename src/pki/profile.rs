@@ -62,6 +62,35 @@ impl Names {
         names
     }
 
+    /// Names as a person writes them who reads them in a certificate. Nothing is put right: a
+    /// stranger's certificate may have `*` among its DNS names.
+    pub fn named(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut names = Self::default();
+        for text in texts {
+            let text = text.as_ref();
+            match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
+                Err(_) => {
+                    names.dns.insert(text.to_ascii_lowercase());
+                }
+                Ok(address) if !names.addresses.contains(&address) => names.addresses.push(address),
+                Ok(_) => {}
+            }
+        }
+        names
+    }
+
+    /// These names but for those that read like one of `left_out`: an address that was written as a
+    /// DNS name by mistake reads like the address.
+    #[must_use]
+    pub fn without(&self, left_out: &Self) -> Self {
+        let texts: BTreeSet<String> = left_out.list().into_iter().collect();
+        let mut rest = self.clone();
+        rest.dns.retain(|name| !texts.contains(name));
+        let kept = |address: &IpAddr| !texts.contains(&address.to_string());
+        rest.addresses.retain(kept);
+        rest
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.dns.is_empty() && self.addresses.is_empty()

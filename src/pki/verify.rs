@@ -141,6 +141,18 @@ fn date(seconds: u64) -> String {
 /// Checks that a client accepts `leaf` under each of these names. A wildcard among them stands for
 /// one name that it covers.
 pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
+    match held(leaf, names)?.lacks(names).list().into_iter().next() {
+        None => Ok(()),
+        Some(name) => Err(Error::Name {
+            subject: leaf.subject.clone(),
+            name,
+        }),
+    }
+}
+
+/// Those of the names under which a client accepts `leaf`. A text that no client can ask for, such as
+/// an address among the DNS names, is none of them even where the certificate has it.
+pub fn held(leaf: &Certificate, names: &Names) -> Result<Names, Error> {
     let der = CertificateDer::from(leaf.der.as_slice());
     let entity = EndEntityCert::try_from(&der).map_err(|error| Error::Chain {
         subject: leaf.subject.clone(),
@@ -153,14 +165,9 @@ pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
         ServerName::try_from(asked)
             .is_ok_and(|asked| matches!(asked, ServerName::DnsName(_)) && holds(asked))
     };
-    let address = |address: &std::net::IpAddr| holds(ServerName::from(*address));
-    let refused_name = names.dns.iter().find(|name| !dns(name)).cloned();
-    let refused_address = || names.addresses.iter().find(|ip| !address(ip));
-    match refused_name.or_else(|| refused_address().map(ToString::to_string)) {
-        None => Ok(()),
-        Some(name) => Err(Error::Name {
-            subject: leaf.subject.clone(),
-            name,
-        }),
-    }
+    let mut held = names.clone();
+    held.dns.retain(dns);
+    held.addresses
+        .retain(|address| holds(ServerName::from(*address)));
+    Ok(held)
 }

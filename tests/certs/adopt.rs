@@ -26,7 +26,7 @@ const SERVED: &str = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.defau
 const ETCD: &str = "DNS:localhost,DNS:master-1,IP:192.0.2.11,IP:127.0.0.1,IP:::1";
 
 /// The cluster.
-struct Existing(Sandbox);
+pub(crate) struct Existing(pub(crate) Sandbox);
 
 impl Existing {
     fn openssl(&self, arguments: &[&str]) -> String {
@@ -34,7 +34,7 @@ impl Existing {
         run(command.current_dir(self.0.path(KUBERNETES)).args(arguments)).good()
     }
 
-    fn write(&self, name: &str, text: &str, mode: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: &str) {
         self.0
             .write(&format!("{KUBERNETES}/{name}"), text.as_bytes());
         let path = self.0.path(KUBERNETES).join(name);
@@ -90,7 +90,7 @@ impl Existing {
         );
     }
 
-    fn server(
+    pub(crate) fn server(
         &self,
         path: &str,
         authority: &str,
@@ -120,7 +120,7 @@ impl Existing {
         self.write(file, &text, "0600");
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made = Self(Sandbox::new("master-1", &quick()));
         std::fs::create_dir_all(made.0.path(KUBERNETES)).unwrap();
         made.authority("pki/ca", "kubernetes", PKCS1);
@@ -207,7 +207,7 @@ impl Existing {
     }
 
     /// Runs a command; which files of Kubernetes it has changed, and what it says of the first item.
-    fn changes(&self, arguments: &[&str]) -> (Vec<String>, Value) {
+    pub(crate) fn changes(&self, arguments: &[&str]) -> (Vec<String>, Value) {
         let before = self.0.everything();
         let (done, code) = self.0.json(arguments);
         assert_eq!(code, 0, "{arguments:?}: {done}");
@@ -218,7 +218,7 @@ impl Existing {
     }
 
     /// Subject, names and usages of a certificate, as OpenSSL shows them.
-    fn about(&self, path: &str) -> (String, Vec<String>, String) {
+    pub(crate) fn about(&self, path: &str) -> (String, Vec<String>, String) {
         let options = "subjectAltName,extendedKeyUsage";
         let arguments = ["x509", "-noout", "-subject", "-ext", options, "-in", path];
         let said = self.openssl(&arguments);
@@ -234,7 +234,7 @@ impl Existing {
         (subject.unwrap_or_default().to_owned(), names, usages)
     }
 
-    fn verify(&self, path: &str, authority: &str, arguments: &[&str]) {
+    pub(crate) fn verify(&self, path: &str, authority: &str, arguments: &[&str]) {
         let fixed = ["verify", "-CAfile", authority];
         self.openssl(&[&fixed[..], arguments, &[path]].concat());
     }

@@ -230,13 +230,12 @@ impl Renewal<'_> {
 
     fn without_drops(&self, profile: Profile) -> Result<Profile, Stop> {
         let wanted = &self.item.profile.names;
-        let kept = self.drop.lacks(wanted);
-        let names = kept.lacks(wanted);
+        let names = wanted.without(self.drop).lacks(wanted);
         if !names.is_empty() {
             return Err(Stop::Refuse(Reason::NameWanted { names }));
         }
         Ok(Profile {
-            names: self.drop.lacks(&profile.names),
+            names: profile.names.without(self.drop),
             ..profile
         })
     }

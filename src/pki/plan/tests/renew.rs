@@ -5,6 +5,7 @@ use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
 use crate::pki::plan::{Action, plan};
+use crate::pki::profile::Names;
 
 const FAR: i64 = NOW + 9 * YEAR;
 const LATER: i64 = NOW + 300 * DAY + 4 * 3600;
@@ -155,6 +156,32 @@ fn names_are_left_out_by_order_only() {
     assert_eq!(unknown, names(&["10.0.0.8", "localhost"]));
     let everywhere = renew_without(&[], false, names(&["10.0.0.7", "localhost"]));
     assert!(everywhere.unknown_drops(&wanted, &inventory).is_empty());
+}
+
+#[test]
+fn a_name_is_left_out_however_it_was_written() {
+    let wanted = wanted();
+    let mut inventory = complete(&wanted, FAR, LATER);
+    let odd = ["10.0.0.7", "fd00::7", "api.example.com.", "*", "a b"];
+    let all = &mut present(&mut inventory, "apiserver")
+        .certificate
+        .profile
+        .names;
+    all.dns.extend(odd.map(str::to_owned));
+    let drop = Names::named(["10.0.0.7", "FD00::7", "API.example.com.", "*", "a b"]);
+    let order = renew_without(&["apiserver"], true, drop);
+    assert!(order.unknown_drops(&wanted, &inventory).is_empty());
+    let decisions = plan(&order, &wanted, &inventory, NOW);
+    let mut want = odd.map(str::to_owned);
+    want.sort();
+    assert_eq!(decisions[0].row().drops, want);
+    let order = renew_without(
+        &["apiserver"],
+        true,
+        Names::named(["api.example.com", "10.0.0.8"]),
+    );
+    let unknown = order.unknown_drops(&wanted, &inventory);
+    assert_eq!(unknown.list(), ["api.example.com", "10.0.0.8"]);
 }
 
 #[test]
