@@ -79,6 +79,8 @@ pub enum Action {
         adds: Names,
         /// What the old one said and it does not.
         drops: Names,
+        /// Of a kubeconfig: its server and authority are put right, too.
+        corrects: bool,
     },
     /// A key pair's public half is written again, from the private one.
     RestorePublic,

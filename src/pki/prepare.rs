@@ -179,22 +179,28 @@ struct Task<'a> {
     item: &'a Item,
     profile: &'a Profile,
     validity: Validity,
+    /// Of a kubeconfig: server and authority, too.
+    corrects: bool,
 }
 
 impl<'a> Task<'a> {
     fn of(decision: &'a Decision, wanted: &'a Wanted) -> Option<Self> {
-        let (Action::Issue { profile, validity }
-        | Action::Renew {
-            profile, validity, ..
-        }) = &decision.action
-        else {
-            return None;
+        let (profile, validity, corrects) = match &decision.action {
+            Action::Issue { profile, validity } => (profile, validity, false),
+            Action::Renew {
+                profile,
+                validity,
+                corrects,
+                ..
+            } => (profile, validity, *corrects),
+            Action::Keep | Action::RestorePublic | Action::Refuse => return None,
         };
         let item = wanted.items.iter().find(|item| item.id == decision.id)?;
         Some(Self {
             item,
             profile,
             validity: *validity,
+            corrects,
         })
     }
 
@@ -365,7 +371,7 @@ impl Press<'_> {
         })
     }
 
-    /// A kubeconfig that is there keeps everything but certificate and key.
+    /// A kubeconfig that is there keeps everything but certificate and key, unless it points elsewhere.
     fn kubeconfig(
         &self,
         task: &Task<'_>,
@@ -386,16 +392,19 @@ impl Press<'_> {
             self.inventory.found.get(&task.item.id),
             Some(Found::Present(_))
         );
+        let new = New {
+            server,
+            authority: &self.signer(task, authority)?.pem,
+            user: &task.profile.common_name,
+            certificate,
+            key,
+        };
         let result = match old.filter(|_| readable).map(Zeroizing::new) {
-            Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
-            None => Ok(New {
-                server,
-                authority: &self.signer(task, authority)?.pem,
-                user: &task.profile.common_name,
-                certificate,
-                key,
+            Some(old) if task.corrects => {
+                kubeconfig::corrected(&String::from_utf8_lossy(&old), &new)
             }
-            .render()),
+            Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
+            None => Ok(new.render()),
         };
         result.map_err(|source| Error::Kubeconfig { id: id(), source })
     }

@@ -281,7 +281,7 @@ fn step_by_step() {
         "apiserver: name missing: lacks api.k8s.internal, localhost, master-1.k8s.internal, 127.0.0.1, ::1: \
          `stayput certs renew apiserver --force` adds it",
         "scheduler.conf: wrong server: points to https://192.0.2.11:6443, not to https://127.0.0.1:6443: \
-         edit `server` in /etc/kubernetes/scheduler.conf",
+         edit `server` in /etc/kubernetes/scheduler.conf, or let `stayput certs renew scheduler.conf --force` do it",
     ] {
         assert!(said.contains(part), "{said}");
     }
@@ -428,7 +428,7 @@ fn a_client(existing: &Existing) {
     existing.verify(path, "pki/ca.crt", &["-purpose", "sslclient"]);
 }
 
-/// A renewal changes two values. The server is the operator's to edit.
+/// A renewal changes two values. The server is put right by the operator's hand or order.
 fn kubeconfigs(existing: &Existing) {
     let old = existing.0.text("admin.conf");
     assert_eq!(
@@ -463,13 +463,25 @@ fn kubeconfigs(existing: &Existing) {
     existing.verify("user.crt", "pki/ca.crt", &["-purpose", "sslclient"]);
     std::fs::remove_file(existing.0.path(KUBERNETES).join("user.crt")).unwrap();
 
-    for file in ["controller-manager.conf", "scheduler.conf"] {
-        let text = existing
-            .0
-            .text(file)
-            .replace("https://192.0.2.11:6443", "https://127.0.0.1:6443");
-        existing.write(file, &text, "0600");
-    }
+    let right = |text: &str| text.replace("https://192.0.2.11:6443", "https://127.0.0.1:6443");
+    let text = right(&existing.0.text("controller-manager.conf"));
+    existing.write("controller-manager.conf", &text, "0600");
+    // By order, and nothing else of the file with it.
+    let old = existing.0.text("scheduler.conf");
+    let (_, row) = existing.changes(&["certs", "renew", "scheduler.conf", "--force"]);
+    assert_eq!(
+        row["reason"],
+        "by order; its server and authority are put right"
+    );
+    let frame = |text: &str| {
+        let data = |line: &&str| !line.contains("client-");
+        text.lines()
+            .filter(data)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let new = existing.0.text("scheduler.conf");
+    assert_eq!(frame(&new), frame(&right(&old)));
 }
 
 /// Old certificates are kept for a while, in a folder for nobody else. Keys are not.

@@ -1,9 +1,12 @@
 //! What an old certificate says beyond what Kubernetes looks at: a renewal carries it over, and a person can
 //! have it left out.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::adopt::Existing;
+use crate::bad::good;
 use crate::support::here;
 
 const PAIR: [&str; 2] = ["pki/apiserver.crt", "pki/apiserver.key"];
@@ -52,4 +55,28 @@ fn names_that_nobody_can_ask_for_do_not_hold_up_a_renewal() {
         !names.iter().any(|name| name == "DNS:10.0.0.1"),
         "{names:?}"
     );
+}
+
+#[test]
+fn a_kubeconfig_with_a_strangers_authority_is_put_right_by_order() {
+    let (ours, strangers) = (good(), good());
+    let other = strangers.text("pki/ca.crt");
+    let text = ours.text("admin.conf");
+    let [own, other] = [ours.text("pki/ca.crt"), other].map(|pem| STANDARD.encode(pem));
+    ours.write(
+        "etc/kubernetes/admin.conf",
+        text.replace(&own, &other).as_bytes(),
+    );
+    let said = ours.fails(&["certs", "status"], 1);
+    let remedy = "`stayput certs renew admin.conf --force` puts that right";
+    assert!(
+        said.contains("foreign authority") && said.contains(remedy),
+        "{said}"
+    );
+    let said = ours.fails(&["certs", "renew", "admin.conf"], 1);
+    assert!(said.contains("REFUSED") && said.contains(remedy), "{said}");
+    ours.ok(&["certs", "renew", "admin.conf", "--force"]);
+    assert!(ours.text("admin.conf").contains(&own));
+    ours.ok(&["certs", "status"]);
+    ours.ok(&["certs", "verify"]);
 }

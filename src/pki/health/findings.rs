@@ -281,14 +281,25 @@ impl Look<'_> {
         else {
             return;
         };
+        let (id, path) = (&self.item.id, self.item.path().display());
+        let own = present.key == KeyState::Elsewhere;
         if !is.trusts_authority {
-            let text = format!("trusts another authority than this node's {authority}");
+            let remedy = if own {
+                format!("put this node's into {path}")
+            } else {
+                format!("`stayput certs renew {id} --force` puts that right")
+            };
+            let text = format!("trusts another authority than this node's {authority}: {remedy}");
             self.add(State::ForeignAuthority, text);
         }
         if is.server != *server {
-            let path = self.item.path().display();
+            let remedy = if own {
+                String::new()
+            } else {
+                format!(", or let `stayput certs renew {id} --force` do it")
+            };
             let text = format!(
-                "points to {}, not to {server}: edit `server` in {path}",
+                "points to {}, not to {server}: edit `server` in {path}{remedy}",
                 is.server
             );
             self.add(State::WrongServer, text);

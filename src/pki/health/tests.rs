@@ -102,7 +102,7 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "admin.conf",
         |found| kubeconfig(found).trusts_authority = false,
         State::ForeignAuthority,
-        "trusts another authority than this node's ca",
+        "trusts another authority than this node's ca: `stayput certs renew admin.conf --force` puts that right",
     ),
     (
         "apiserver",
@@ -117,7 +117,7 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "admin.conf",
         |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned(),
         State::WrongServer,
-        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443: edit `server` in /etc/kubernetes/admin.conf",
+        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443: edit `server` in /etc/kubernetes/admin.conf, or let `stayput certs renew admin.conf --force` do it",
     ),
     (
         "admin.conf",

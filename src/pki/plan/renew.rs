@@ -113,9 +113,13 @@ impl Renewal<'_> {
             validity,
             adds: Names::default(),
             drops: Names::default(),
+            corrects: false,
         };
-        let shortened = self.shortened(validity);
-        Ok((renew, Reason::Forced { shortened }))
+        let reason = Reason::Forced {
+            shortened: self.shortened(validity),
+            corrects: false,
+        };
+        Ok((renew, reason))
     }
 
     fn present(&self, present: &Present) -> Result<(Action, Reason), Stop> {
@@ -139,24 +143,36 @@ impl Renewal<'_> {
             };
             return Err(Stop::Keep(reason));
         }
+        let corrects = self.force && self.points_elsewhere(present);
         let renew = Action::Renew {
             adds: names.lacks(&profile.names),
             drops: profile.names.lacks(names),
             profile,
             validity,
+            corrects,
         };
-        Ok((renew, self.why(old, phase, validity)))
-    }
-
-    fn why(&self, old: Validity, phase: Phase, new: Validity) -> Reason {
-        let shortened = self.shortened(new);
-        match phase {
-            Phase::Due | Phase::Expired => Reason::Due {
+        let shortened = self.shortened(validity);
+        let reason = match phase {
+            Phase::Due | Phase::Expired if !corrects => Reason::Due {
                 ends: old.not_after,
                 now: self.now,
                 shortened,
             },
-            Phase::NotYetValid | Phase::Valid => Reason::Forced { shortened },
+            _ => Reason::Forced {
+                shortened,
+                corrects,
+            },
+        };
+        Ok((renew, reason))
+    }
+
+    /// Whether a kubeconfig's server or authority is another one.
+    fn points_elsewhere(&self, present: &Present) -> bool {
+        match (&present.kubeconfig, &self.item.kind) {
+            (Some(is), Kind::Kubeconfig { server, .. }) => {
+                !is.trusts_authority || is.server != *server
+            }
+            _ => false,
         }
     }
 
@@ -177,18 +193,28 @@ impl Renewal<'_> {
             let validity = Validity::of(&present.certificate);
             validity.phase(validity.window(self.wanted.renew_before), self.now) == Phase::Valid
         };
+        let distrusts = present
+            .kubeconfig
+            .as_ref()
+            .is_some_and(|kubeconfig| !kubeconfig.trusts_authority);
         let reason = match (&present.key, &present.signer) {
             (KeyState::Mismatch | KeyState::Absent, _) => Reason::KeyMismatch { id: id() },
             (_, Signer::Foreign(issuer)) => Reason::Foreign {
                 id: id(),
                 issuer: issuer.clone(),
             },
+            _ if distrusts => Reason::Distrusts {
+                id: id(),
+                authority: self.item.authority().unwrap_or_default().to_owned(),
+            },
             _ => return Ok(()),
         };
         match reason {
             _ if self.force => Ok(()),
             // Somebody else's on purpose, perhaps. It matters when it ends.
-            Reason::Foreign { .. } if early && !self.named => Err(Stop::Keep(reason)),
+            Reason::Foreign { .. } | Reason::Distrusts { .. } if early && !self.named => {
+                Err(Stop::Keep(reason))
+            }
             _ => Err(Stop::Refuse(reason)),
         }
     }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Damage, changed, lines, of, renew, renew_without};
-use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
+use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, KubeconfigState, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
 use crate::pki::plan::{Action, plan};
@@ -89,6 +89,7 @@ fn a_renewal_keeps_subject_usages_and_names() {
         validity,
         adds,
         drops,
+        ..
     } = &decisions[2].action
     else {
         panic!("{decisions:?}");
@@ -156,6 +157,51 @@ fn names_are_left_out_by_order_only() {
     assert_eq!(unknown, names(&["10.0.0.8", "localhost"]));
     let everywhere = renew_without(&[], false, names(&["10.0.0.7", "localhost"]));
     assert!(everywhere.unknown_drops(&wanted, &inventory).is_empty());
+}
+
+#[test]
+fn a_kubeconfig_that_leads_elsewhere_is_put_right_by_order_only() {
+    type Lead = fn(&mut Inventory);
+    let distrusts: Lead = |found| kubeconfig(found).trusts_authority = false;
+    let points: Lead = |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned();
+    let refused = "trusts another authority than this node's ca: `stayput certs renew admin.conf \
+                   --force` puts that right";
+    let wanted = wanted();
+    for (lead, ends, all, named) in [
+        (
+            distrusts,
+            LATER,
+            format!("keep: {refused}"),
+            format!("refuse: {refused}"),
+        ),
+        (
+            distrusts,
+            SOON,
+            format!("refuse: {refused}"),
+            format!("refuse: {refused}"),
+        ),
+        (
+            points,
+            SOON,
+            "renew: due: expires in 12d0h".to_owned(),
+            "renew: due: expires in 12d0h".to_owned(),
+        ),
+    ] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        lead(&mut inventory);
+        let of = |order| of(&order, &wanted, &inventory, "admin.conf");
+        assert_eq!(of(renew(&[], false)), all);
+        assert_eq!(of(renew(&["admin.conf"], false)), named);
+        let forced = "renew: by order; its server and authority are put right";
+        assert_eq!(of(renew(&["admin.conf"], true)), forced);
+    }
+}
+
+fn kubeconfig(inventory: &mut Inventory) -> &mut KubeconfigState {
+    present(inventory, "admin.conf")
+        .kubeconfig
+        .as_mut()
+        .unwrap()
 }
 
 #[test]
