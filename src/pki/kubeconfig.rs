@@ -2,15 +2,18 @@
 //! the certificate and the key in their text.
 //!
 //! Only the current context counts, as for the processes that are given the file. Rules of what wins
-//! over what are client-go's: data over file, the first of two entries of one name.
+//! over what are client-go's: data over file, the first of two entries of one name, the last of a field
+//! that is given twice.
 
 mod document;
+mod identity;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use self::document::{Document, Entry};
+pub(super) use self::identity::Identity;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
 use crate::yaml::{self, Tree};
@@ -19,9 +22,9 @@ use crate::yaml::{self, Tree};
 const CLUSTER: &str = "kubernetes";
 
 /// The fields of a cluster's authorities, and of a user's own certificate and key.
-const AUTHORITY: &str = "certificate-authority-data";
-const CERTIFICATE: &str = "client-certificate-data";
-const KEY: &str = "client-key-data";
+pub(super) const AUTHORITY: &str = "certificate-authority-data";
+pub(super) const CERTIFICATE: &str = "client-certificate-data";
+pub(super) const KEY: &str = "client-key-data";
 
 /// What matters of a kubeconfig: the current context's cluster and user.
 #[derive(Debug)]
@@ -75,6 +78,11 @@ pub enum Error {
     /// What would be replaced cannot be found, or more than that would change.
     #[error("cannot be renewed in place: {0}; move it away and issue a new one")]
     Unchangeable(String),
+    /// Another machine has no use for files of this one.
+    #[error(
+        "has no {0} within it; a kubeconfig that points to files or programs cannot be carried elsewhere"
+    )]
+    NotEmbedded(&'static str),
 }
 
 fn unusable(reason: impl Into<String>) -> Error {
@@ -145,11 +153,18 @@ fn client(user: &Entry<'_>) -> Result<Client, Error> {
 
 /// Base64 as Go reads it: line breaks within are nothing.
 fn decoded(field: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let text: Zeroizing<String> = Zeroizing::new(text.split_ascii_whitespace().collect());
-    let bytes = STANDARD.decode(text.as_bytes());
+    let bytes = STANDARD.decode(bare(text).as_bytes());
     bytes
         .map(Zeroizing::new)
         .map_err(|_| unusable(format!("its {field} is not base64")))
+}
+
+/// Base64 without white space.
+fn bare(text: &str) -> Zeroizing<String> {
+    // Never grown: a copy that was too short would stay in memory.
+    let mut bare = Zeroizing::new(String::with_capacity(text.len()));
+    bare.extend(text.chars().filter(|c| !c.is_ascii_whitespace()));
+    bare
 }
 
 /// What a new kubeconfig says.
