@@ -88,6 +88,11 @@ impl Item {
         }
     }
 
+    /// Whether the kubelet uses it, the only one that renews what it got by itself.
+    pub fn is_kubelets(&self) -> bool {
+        self.users.iter().any(|user| user.process == "kubelet")
+    }
+
     /// The file that people know it by: the certificate, the kubeconfig, the private key.
     pub fn path(&self) -> &std::path::Path {
         match &self.kind {

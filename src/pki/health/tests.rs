@@ -147,6 +147,16 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "expires in 12d0h: `stayput certs renew` renews it",
     ),
     (
+        "admin.conf",
+        |found| {
+            let admin = present(found, "admin.conf");
+            admin.key = KeyState::Elsewhere;
+            admin.certificate.not_after = SOON;
+        },
+        State::Due,
+        "expires in 12d0h, in a file of its own, which stayput does not renew: renew it there, or let `stayput certs renew admin.conf --force` write the kubeconfig anew",
+    ),
+    (
         "apiserver",
         |found| present(found, "apiserver").exposed = exposed(),
         State::WrongMode,

@@ -115,6 +115,11 @@ pub enum Reason {
         /// The authority's id.
         authority: String,
     },
+    /// Refused where it is due or named: a kubeconfig that points to its pair, and is not the kubelet's.
+    InFiles {
+        /// The item.
+        id: String,
+    },
     /// Refused: its key is open to others.
     Exposed {
         /// The item.
@@ -268,6 +273,12 @@ impl fmt::Display for Reason {
                 f,
                 "trusts another authority than this node's {authority}: `stayput certs renew {id} \
                  --force` puts that right"
+            ),
+            Self::InFiles { id } => write!(
+                f,
+                "points to a certificate and a key in files of their own, which stayput does not \
+                 renew: renew those by what made them, or let `stayput certs renew {id} --force` write \
+                 the kubeconfig anew, with a pair within it"
             ),
             Self::Exposed { id, exposed } => write!(
                 f,

@@ -123,7 +123,7 @@ impl Renewal<'_> {
     }
 
     fn present(&self, present: &Present) -> Result<(Action, Reason), Stop> {
-        if present.key == KeyState::Elsewhere {
+        if present.key == KeyState::Elsewhere && self.item.is_kubelets() {
             return Err(Stop::Keep(Reason::RenewsItself));
         }
         self.trouble(present)?;
@@ -166,8 +166,11 @@ impl Renewal<'_> {
         Ok((renew, reason))
     }
 
-    /// Whether a kubeconfig's server or authority is another one.
+    /// Whether a kubeconfig's server or authority is another one, or its pair is not within it.
     fn points_elsewhere(&self, present: &Present) -> bool {
+        if present.key == KeyState::Elsewhere {
+            return true;
+        }
         match (&present.kubeconfig, &self.item.kind) {
             (Some(is), Kind::Kubeconfig { server, .. }) => {
                 !is.trusts_authority || is.server != *server
@@ -203,6 +206,7 @@ impl Renewal<'_> {
                 id: id(),
                 issuer: issuer.clone(),
             },
+            (KeyState::Elsewhere, _) => Reason::InFiles { id: id() },
             _ if distrusts => Reason::Distrusts {
                 id: id(),
                 authority: self.item.authority().unwrap_or_default().to_owned(),
@@ -212,7 +216,9 @@ impl Renewal<'_> {
         match reason {
             _ if self.force => Ok(()),
             // Somebody else's on purpose, perhaps. It matters when it ends.
-            Reason::Foreign { .. } | Reason::Distrusts { .. } if early && !self.named => {
+            Reason::Foreign { .. } | Reason::Distrusts { .. } | Reason::InFiles { .. }
+                if early && !self.named =>
+            {
                 Err(Stop::Keep(reason))
             }
             _ => Err(Stop::Refuse(reason)),

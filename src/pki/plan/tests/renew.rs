@@ -160,6 +160,30 @@ fn names_are_left_out_by_order_only() {
 }
 
 #[test]
+fn files_of_whoever_is_no_kubelet_are_nobodys_to_renew() {
+    let wanted = wanted();
+    let refused = "points to a certificate and a key in files of their own";
+    for (ends, all) in [(LATER, "keep"), (SOON, "refuse")] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        present(&mut inventory, "admin.conf").key = KeyState::Elsewhere;
+        let of = |order| of(&order, &wanted, &inventory, "admin.conf");
+        for (order, action) in [
+            (renew(&[], false), all),
+            (renew(&["admin.conf"], false), "refuse"),
+        ] {
+            let line = of(order);
+            assert!(line.starts_with(&format!("{action}: {refused}")), "{line}");
+            assert!(
+                line.contains("`stayput certs renew admin.conf --force`"),
+                "{line}"
+            );
+        }
+        let line = of(renew(&["admin.conf"], true));
+        assert!(line.starts_with("renew: by order"), "{line}");
+    }
+}
+
+#[test]
 fn a_kubeconfig_that_leads_elsewhere_is_put_right_by_order_only() {
     type Lead = fn(&mut Inventory);
     let distrusts: Lead = |found| kubeconfig(found).trusts_authority = false;
