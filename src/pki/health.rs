@@ -82,7 +82,7 @@ pub struct Health {
     pub path: PathBuf,
     /// `O=system:masters, CN=kubernetes-admin`.
     pub subject: Option<String>,
-    /// DNS names, then addresses.
+    /// DNS names, then addresses, then others, as in `URI:spiffe://example.com/api`.
     pub names: Vec<String>,
     /// The id of its authority; absent of authorities and key pairs.
     pub authority: Option<String>,

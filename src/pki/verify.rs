@@ -150,7 +150,8 @@ pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
     }
 }
 
-/// Those of the names under which a client accepts `leaf`. A text that no client can ask for, such as
+/// Those of the names under which a client accepts `leaf`; of others than DNS names and addresses, all:
+/// clients ask for none. A text that no client can ask for, such as
 /// an address among the DNS names, is none of them even where the certificate has it.
 pub fn held(leaf: &Certificate, names: &Names) -> Result<Names, Error> {
     let der = CertificateDer::from(leaf.der.as_slice());

@@ -134,6 +134,7 @@ fn item(row: &Row, cluster: &Cluster, words: &Words) -> Item {
             common_name: words.fill(&row.common_name).concat(),
             organizations: organizations.flat_map(|text| words.fill(text)).collect(),
             usages: row.usages,
+            other_usages: Vec::new(),
             names: Names::of(names.flat_map(|name| words.fill(name))),
         },
         validity: match row.kind {

@@ -58,6 +58,37 @@ fn names_that_nobody_can_ask_for_do_not_hold_up_a_renewal() {
 }
 
 #[test]
+fn names_and_usages_of_every_kind_are_carried_over() {
+    if !here(false, &["openssl"]) {
+        return;
+    }
+    let usages =
+        "serverAuth,codeSigning,1.3.6.1.5.2.3.5,2.25.300000000000000000000000000000000000001";
+    let odd = "URI:spiffe://example.com/api,email:ops@example.com,RID:1.2.3.4,\
+               otherName:1.3.6.1.4.1.311.20.2.3;UTF8:api@example.com";
+    let existing = with(usages, odd);
+    let (_, old, old_usages) = existing.about(PAIR[0]);
+    let (_, row) = existing.changes(&FORCED);
+    assert_eq!(row["drops"], json!([]));
+    let (_, new, new_usages) = existing.about(PAIR[0]);
+    assert!(
+        old.iter().all(|name| new.contains(name)),
+        "{old:?}: {new:?}"
+    );
+    assert!(old_usages.matches(", ").count() == 3, "{old_usages}");
+    assert_eq!(new_usages, old_usages);
+    let (shown, _) = existing.0.json(&["certs", "status"]);
+    assert!(
+        shown
+            .to_string()
+            .contains("\"URI:spiffe://example.com/api\""),
+        "{shown}"
+    );
+    existing.0.ok(&["certs", "renew", "apiserver", "--force"]);
+    assert_eq!(existing.about(PAIR[0]).1, new);
+}
+
+#[test]
 fn a_kubeconfig_with_a_strangers_authority_is_put_right_by_order() {
     let (ours, strangers) = (good(), good());
     let other = strangers.text("pki/ca.crt");

@@ -36,7 +36,9 @@ fn whole() -> &'static Whole {
             names: Names {
                 dns: ["kubernetes".to_owned()].into(),
                 addresses: vec!["::1".parse().unwrap()],
+                ..Names::default()
             },
+            ..Profile::default()
         };
         let validity = Validity {
             not_before: 1_800_000_000,

@@ -246,17 +246,24 @@ impl Renewal<'_> {
         Err(Stop::Keep(reason))
     }
 
-    /// The old subject and usages, and the names of both. A stranger's certificate gives its names
-    /// only: what a stranger calls itself is not what this authority should vouch for.
+    /// The old subject and usages, and the names of both. A stranger's certificate gives its DNS names
+    /// and addresses only: what a stranger calls itself is not what this authority should vouch for.
     fn union(&self, present: &Present) -> Profile {
         let old = &present.certificate.profile;
-        let base = match present.signer {
-            Signer::Foreign(_) => &self.item.profile,
-            Signer::Ours | Signer::Unknown => old,
-        };
-        Profile {
-            names: old.names.union(&self.item.profile.names),
-            ..base.clone()
+        let wants = &self.item.profile;
+        match present.signer {
+            Signer::Foreign(_) => {
+                let mut names = old.names.clone();
+                names.others.clear();
+                Profile {
+                    names: names.union(&wants.names),
+                    ..wants.clone()
+                }
+            }
+            Signer::Ours | Signer::Unknown => Profile {
+                names: old.names.union(&wants.names),
+                ..old.clone()
+            },
         }
     }
 

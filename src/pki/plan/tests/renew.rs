@@ -5,7 +5,7 @@ use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, KubeconfigState
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
 use crate::pki::plan::{Action, plan};
-use crate::pki::profile::Names;
+use crate::pki::profile::{Names, OtherName};
 
 const FAR: i64 = NOW + 9 * YEAR;
 const LATER: i64 = NOW + 300 * DAY + 4 * 3600;
@@ -226,6 +226,28 @@ fn kubeconfig(inventory: &mut Inventory) -> &mut KubeconfigState {
         .kubeconfig
         .as_mut()
         .unwrap()
+}
+
+#[test]
+fn other_names_are_kept_and_left_out_by_their_text_and_a_strangers_are_not_kept() {
+    let wanted = wanted();
+    let mut inventory = complete(&wanted, FAR, LATER);
+    let other = OtherName {
+        text: "URI:spiffe://Example.com/api".to_owned(),
+        der: b"\x86\x1cspiffe://Example.com/api".to_vec(),
+    };
+    let all = &mut present(&mut inventory, "apiserver").certificate.profile;
+    all.names.others.push(other);
+    let drops = |inventory: &Inventory, drop: &[&str]| {
+        let order = renew_without(&["apiserver"], true, Names::named(drop));
+        assert!(order.unknown_drops(&wanted, inventory).is_empty());
+        plan(&order, &wanted, inventory, NOW)[0].row().drops
+    };
+    assert_eq!(drops(&inventory, &[]), [""; 0]);
+    let text = "URI:spiffe://Example.com/api";
+    assert_eq!(drops(&inventory, &[text]), [text]);
+    present(&mut inventory, "apiserver").signer = Signer::Foreign("CN=other".to_owned());
+    assert_eq!(drops(&inventory, &[]), [text]);
 }
 
 #[test]
