@@ -107,11 +107,6 @@ impl Certificate {
             Err(_) => Some(false),
         }
     }
-
-    /// How long it is valid from its beginning to its end, in seconds.
-    pub fn lifetime(&self) -> i64 {
-        self.not_after - self.not_before
-    }
 }
 
 fn read(der: &[u8]) -> Result<Certificate, String> {

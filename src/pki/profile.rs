@@ -23,6 +23,18 @@ pub struct Profile {
     pub names: Names,
 }
 
+impl Profile {
+    /// Whether both name the same user and groups; the order of the groups does not matter.
+    pub fn same_subject(&self, other: &Self) -> bool {
+        let groups = |profile: &Self| {
+            let mut groups = profile.organizations.clone();
+            groups.sort();
+            groups
+        };
+        self.common_name == other.common_name && groups(self) == groups(other)
+    }
+}
+
 /// Extended key usages (RFC 5280, 4.2.1.12).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usages {

@@ -4,12 +4,11 @@
 //! time is none here.
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::certificate::Certificate;
 use super::profile::{Names, Usages};
+use crate::clock;
 
 /// Why a certificate does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,20 +98,19 @@ pub fn chain(
 fn reason(error: &webpki::Error, leaf: &Certificate, invalid: &[Certificate], at: i64) -> String {
     match error {
         webpki::Error::CertExpired { not_after, .. } => {
-            format!("expired on {}", date(not_after.as_secs()))
+            format!("expired on {}", clock::rfc3339(not_after.as_secs()))
         }
         webpki::Error::CertNotValidYet { not_before, .. } => {
-            format!("not valid before {}", date(not_before.as_secs()))
+            format!("not valid before {}", clock::rfc3339(not_before.as_secs()))
         }
         webpki::Error::UnknownIssuer => {
             let own = |authority: &&Certificate| authority.subject_der == leaf.issuer_der;
             match invalid.iter().find(own) {
                 Some(authority) if authority.not_after < at => {
-                    let end = u64::try_from(authority.not_after).unwrap_or_default();
                     format!(
                         "its authority {} expired on {}",
                         authority.subject,
-                        date(end)
+                        clock::date(authority.not_after)
                     )
                 }
                 Some(authority) => format!("its authority {} is not valid yet", authority.subject),
@@ -129,13 +127,6 @@ fn reason(error: &webpki::Error, leaf: &Certificate, invalid: &[Certificate], at
         webpki::Error::UnsupportedCertVersion => "it is no X.509 v3 certificate".into(),
         other => other.to_string(),
     }
-}
-
-fn date(seconds: u64) -> String {
-    let seconds = i64::try_from(seconds).ok();
-    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let text = time.and_then(|time| time.format(&Rfc3339).ok());
-    text.unwrap_or_else(|| "a day that has no date".into())
 }
 
 /// Checks that a client accepts `leaf` under each of these names. A wildcard among them stands for

@@ -25,7 +25,7 @@ pub fn findings(item: &Item, wanted: &Wanted, inventory: &Inventory, now: i64) -
         now,
         findings: Vec::new(),
     };
-    look.found(inventory.found.get(&item.id).unwrap_or(&Found::Absent));
+    look.found(inventory.of(item));
     look.findings.sort_by_key(|finding| finding.state);
     look.findings
 }
@@ -135,14 +135,7 @@ impl Look<'_> {
             let text = format!("lacks {lacks}: `stayput certs renew {id} --force` adds it");
             self.add(State::NameMissing, text);
         }
-        let sorted = |organizations: &[String]| {
-            let mut sorted = organizations.to_vec();
-            sorted.sort();
-            sorted
-        };
-        if is.common_name != wants.common_name
-            || sorted(&is.organizations) != sorted(&wants.organizations)
-        {
+        if !is.same_subject(wants) {
             let organizations = wants.organizations.iter();
             let mut parts: Vec<_> = organizations.map(|o| format!("O={o}")).collect();
             parts.push(format!("CN={}", wants.common_name));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::reason::Reason;
 use super::signer::signer;
-use super::{Action, Decision, found};
+use super::{Action, Decision};
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Present, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::profile::{Names, Profile};
@@ -69,7 +69,7 @@ struct Renewal<'a> {
 impl Renewal<'_> {
     fn decide(&self) -> Option<(Action, Reason)> {
         let item = self.item;
-        let found = found(self.inventory, item);
+        let found = self.inventory.of(item);
         if matches!(item.kind, Kind::Authority { .. } | Kind::KeyPair { .. }) {
             return self.named.then_some((Action::Refuse, Reason::NotRenewed));
         }
