@@ -13,9 +13,13 @@ pub fn unix_now() -> u64 {
 
 /// A Unix time in RFC 3339, for JSON and logs.
 pub fn rfc3339(unix: u64) -> String {
-    i64::try_from(unix)
+    i64::try_from(unix).map_or_else(|_| unix.to_string(), date)
+}
+
+/// A Unix time that may lie before 1970 in RFC 3339; the number itself where no calendar has it.
+pub fn date(unix: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(unix)
         .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|moment| moment.format(&Rfc3339).ok())
         .unwrap_or_else(|| unix.to_string())
 }
@@ -51,6 +55,14 @@ mod tests {
     fn times_read_well() {
         assert_eq!(rfc3339(1_700_000_000), "2023-11-14T22:13:20Z");
         assert_eq!(rfc3339(u64::MAX), u64::MAX.to_string());
+        for (unix, want) in [
+            (-631_152_000, "1950-01-01T00:00:00Z"),
+            (0, "1970-01-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "9223372036854775807"),
+        ] {
+            assert_eq!(date(unix), want);
+        }
         for (seconds, want) in [(4, "4s"), (192, "3m12s"), (7260, "2h1m"), (190_800, "2d5h")] {
             assert_eq!(age(seconds), want);
         }

@@ -43,7 +43,6 @@ pub(super) fn kubeconfig(context: &Context, args: KubeconfigArgs) -> Result<u8, 
     let masters = cluster.masters.iter().map(|master| Master {
         name: master.name.clone(),
         address: view.book.addresses(&master.name).first().copied(),
-        reachable: false,
     });
     let wanted = Wanted {
         domain: cluster.domain.clone(),

@@ -26,6 +26,10 @@ const FOREVER: u64 = 36_500 * DAY;
 /// Of a certificate. It begins five minutes in the past, which must not be most of it.
 const VALIDITY: RangeInclusive<u64> = HOUR..=FOREVER;
 const RENEW_BEFORE: RangeInclusive<u64> = MINUTE..=FOREVER;
+/// The timer runs once a day, and a day that fails must not be the last one.
+const DAILY: u64 = 2 * DAY;
+/// What ends earlier is a lab's, which has a timer of its own.
+const LAB: u64 = 8 * DAY;
 /// Of a program of the operator.
 const TIMEOUT: RangeInclusive<u64> = 1..=HOUR;
 const DEFAULT_TIMEOUT: u64 = 30;
@@ -79,6 +83,16 @@ pub(super) fn read(
         && authority < leaf
     {
         check_lifetimes(&section, leaf, authority, report);
+    }
+    if let (Some(before), Some(leaf)) = (renew_before, validity)
+        && before < DAILY
+        && leaf >= LAB
+    {
+        let [before, least, lab] = [before, DAILY, LAB].map(scalar::written);
+        let message = format!(
+            "{before} is too short: renewals are tried once a day, and one day that fails must not be the last; use {least} or more (less is for labs, with a validity below {lab})"
+        );
+        report.add(&section.at("renewBefore"), message);
     }
     let key_type = section.or(
         "keyType",

@@ -3,16 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls_pki_types::pem::{PemObject, SectionKind};
-use x509_parser::asn1_rs::{Any, Tag};
+use x509_parser::asn1_rs::{Any, Oid, Tag, oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 use zeroize::Zeroizing;
 
 use super::pem;
-use super::profile::{Names, Profile, Usages};
+use super::profile::{Names, OtherName, Profile, Usages};
+use super::tbs;
 
 /// A certificate. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,11 +107,6 @@ impl Certificate {
             Err(_) => Some(false),
         }
     }
-
-    /// How long it is valid from its beginning to its end, in seconds.
-    pub fn lifetime(&self) -> i64 {
-        self.not_after - self.not_before
-    }
 }
 
 fn read(der: &[u8]) -> Result<Certificate, String> {
@@ -125,6 +122,7 @@ fn read(der: &[u8]) -> Result<Certificate, String> {
     let described = |error: X509Error| error.to_string();
     let constraints = x509.basic_constraints().map_err(described)?;
     let validity = x509.validity();
+    let (usages, other_usages) = usages(&x509).map_err(described)?;
     Ok(Certificate {
         der: der.to_vec(),
         profile: Profile {
@@ -133,7 +131,8 @@ fn read(der: &[u8]) -> Result<Certificate, String> {
                 .pop()
                 .unwrap_or_default(),
             organizations: texts(x509.subject().iter_organization())?,
-            usages: usages(&x509).map_err(described)?,
+            usages,
+            other_usages,
             names: names(&x509)?,
         },
         subject: printable(x509.subject()),
@@ -180,35 +179,54 @@ fn text(value: &Any<'_>) -> Option<String> {
 
 /// A name for people; control characters of strangers do not reach the terminal.
 fn printable(name: &X509Name<'_>) -> String {
-    let text = name.to_string();
-    if !text.contains(char::is_control) {
-        return text;
-    }
+    shown(&name.to_string())
+}
+
+fn shown(text: &str) -> String {
     let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(safe).collect()
 }
 
-/// `anyExtendedKeyUsage` stands for both.
-fn usages(x509: &X509Certificate<'_>) -> Result<Usages, X509Error> {
+/// `anyExtendedKeyUsage` stands for both, and is one of the others, too.
+fn usages(x509: &X509Certificate<'_>) -> Result<(Usages, Vec<Oid<'static>>), X509Error> {
     let Some(extended) = x509.extended_key_usage()? else {
-        return Ok(Usages::default());
+        return Ok(Default::default());
     };
     let extended = extended.value;
-    Ok(Usages {
+    let usages = Usages {
         server: extended.server_auth || extended.any,
         client: extended.client_auth || extended.any,
-    })
+    };
+    let known = [
+        (extended.any, oid!(2.5.29.37.0)),
+        (extended.code_signing, oid!(1.3.6.1.5.5.7.3.3)),
+        (extended.email_protection, oid!(1.3.6.1.5.5.7.3.4)),
+        (extended.time_stamping, oid!(1.3.6.1.5.5.7.3.8)),
+        (extended.ocsp_signing, oid!(1.3.6.1.5.5.7.3.9)),
+    ];
+    let known = known.into_iter().filter_map(|(is, oid)| is.then_some(oid));
+    let others = extended.other.iter().map(Oid::to_owned);
+    Ok((usages, known.chain(others).collect()))
 }
 
 fn names(x509: &X509Certificate<'_>) -> Result<Names, String> {
-    let alternatives = x509.subject_alternative_name();
     let mut names = Names::default();
-    let Some(alternatives) = alternatives.map_err(|error| error.to_string())? else {
+    let extension = x509.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME);
+    let Some(extension) = extension.map_err(|error| error.to_string())? else {
         return Ok(names);
     };
-    for name in &alternatives.value.general_names {
+    let ParsedExtension::SubjectAlternativeName(alternatives) = extension.parsed_extension() else {
+        return Err("its subject alternative names cannot be read".into());
+    };
+    let raw = tbs::each_alternative(extension.value)?;
+    if raw.len() != alternatives.general_names.len() {
+        return Err("its subject alternative names cannot be read".into());
+    }
+    for (name, der) in alternatives.general_names.iter().zip(raw) {
         match name {
-            GeneralName::DNSName(name) => {
+            GeneralName::DNSName(name)
+                if !name.contains(|c: char| c.is_control() || !c.is_ascii()) =>
+            {
                 names.dns.insert(name.to_ascii_lowercase());
             }
             GeneralName::IPAddress(bytes) => {
@@ -217,11 +235,32 @@ fn names(x509: &X509Certificate<'_>) -> Result<Names, String> {
                     names.addresses.push(address);
                 }
             }
-            // Mail addresses, URIs: nothing in Kubernetes looks at them.
-            _ => {}
+            other => {
+                let text = other_name(other);
+                let other = OtherName {
+                    text: shown(&text),
+                    der: der.to_vec(),
+                };
+                if !names.others.contains(&other) {
+                    names.others.push(other);
+                }
+            }
         }
     }
     Ok(names)
+}
+
+/// As OpenSSL calls it.
+fn other_name(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => format!("DNS:{name}"),
+        GeneralName::RFC822Name(address) => format!("email:{address}"),
+        GeneralName::URI(uri) => format!("URI:{uri}"),
+        GeneralName::RegisteredID(oid) => format!("Registered ID:{oid}"),
+        GeneralName::DirectoryName(name) => format!("DirName:{name}"),
+        GeneralName::OtherName(oid, _) => format!("othername:{oid}"),
+        _ => "a name of an unknown kind".to_owned(),
+    }
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

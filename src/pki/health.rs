@@ -82,7 +82,7 @@ pub struct Health {
     pub path: PathBuf,
     /// `O=system:masters, CN=kubernetes-admin`.
     pub subject: Option<String>,
-    /// DNS names, then addresses.
+    /// DNS names, then addresses, then others, as in `URI:spiffe://example.com/api`.
     pub names: Vec<String>,
     /// The id of its authority; absent of authorities and key pairs.
     pub authority: Option<String>,
@@ -141,10 +141,7 @@ impl From<&User> for UsedBy {
 /// The health of every item, in the catalogue's order. What only the first master has, and this one
 /// has not, has no row. `now` is as for the [plan](super::plan()).
 pub fn health(wanted: &Wanted, inventory: &Inventory, now: i64) -> Vec<Health> {
-    let absent = |item: &Item| {
-        let found = inventory.found.get(&item.id);
-        found.is_none_or(|found| *found == Found::Absent)
-    };
+    let absent = |item: &Item| *inventory.of(item) == Found::Absent;
     let shown = wanted.items.iter();
     let shown = shown.filter(|item| !(item.new_cluster_only && absent(item)));
     shown

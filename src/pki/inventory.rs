@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::authority::Authority;
 use super::certificate::Certificate;
-use super::wanted::{Kind, Wanted};
+use super::wanted::{Item, Kind, Wanted};
 use crate::root::Root;
 
 /// What was found, by item.
@@ -20,6 +20,13 @@ pub struct Inventory {
     pub authorities: BTreeMap<String, Authority>,
     /// The file of a leaf or kubeconfig that is a symlink, by id: it is read, and never replaced.
     pub links: BTreeMap<String, PathBuf>,
+}
+
+impl Inventory {
+    /// What is where the item should be; what was not looked for counts as absent.
+    pub fn of(&self, item: &Item) -> &Found {
+        self.found.get(&item.id).unwrap_or(&Found::Absent)
+    }
 }
 
 /// What is where an item should be.

@@ -1,14 +1,15 @@
 //! Issues certificates in memory, in the shape that kubeadm gives them (Go's `crypto/x509`). Nothing
 //! here touches a file.
 //!
-//! rcgen writes all but the two names: it keeps a name as a map, which has no place for `DC=corp,
-//! DC=example` or for several organizations. So the names are written here, the authority's as the
+//! rcgen writes all but the two names, and what others' certificates may hold of names and usages: it
+//! keeps a name as a map, which has no place for `DC=corp, DC=example` or for several organizations.
+//! So the names are written by [`tbs`], the authority's as the
 //! bytes of its own certificate, and the whole is signed afterwards. What was issued is read again
 //! and compared with what was asked for before anybody sees it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
+    BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -18,7 +19,7 @@ use x509_parser::prelude::FromDer;
 use super::authority::Authority;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
-use super::profile::{Profile, Usages};
+use super::profile::Profile;
 use super::tbs;
 
 /// kubeadm's allowance for clocks that differ: a certificate begins this many seconds in the past.
@@ -146,23 +147,18 @@ fn parameters(profile: &Profile, validity: Validity) -> Result<CertificateParams
         KeyUsagePurpose::DigitalSignature,
         KeyUsagePurpose::KeyEncipherment,
     ];
-    parameters.extended_key_usages = extended(profile.usages);
-    for name in &profile.names.dns {
-        let text = name.as_str().try_into();
-        let text = text.map_err(|_| format!("{name} is no DNS name"))?;
-        parameters.subject_alt_names.push(SanType::DnsName(text));
+    // Not by rcgen, which has no place for some of what others' certificates hold.
+    let mut extension = |oid: &[u64], der| {
+        let extension = CustomExtension::from_oid_content(oid, der);
+        parameters.custom_extensions.push(extension);
+    };
+    if let Some(usages) = tbs::usages(profile)? {
+        extension(&[2, 5, 29, 37], usages);
     }
-    let addresses = profile.names.addresses.iter().copied();
-    let addresses = addresses.map(SanType::IpAddress);
-    parameters.subject_alt_names.extend(addresses);
+    if !profile.names.is_empty() {
+        extension(&[2, 5, 29, 17], tbs::alternatives(&profile.names)?);
+    }
     Ok(parameters)
-}
-
-/// In kubeadm's order.
-fn extended(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
-    let server = usages.server.then_some(ExtendedKeyUsagePurpose::ServerAuth);
-    let client = usages.client.then_some(ExtendedKeyUsagePurpose::ClientAuth);
-    server.into_iter().chain(client).collect()
 }
 
 /// Basic constraints with CA:FALSE. The library would add a subject key identifier.
@@ -233,20 +229,14 @@ impl Wanted<'_> {
     /// Reads what was issued; as PEM where it says what was asked for, else what differs.
     fn check(&self, der: &[u8]) -> Result<String, String> {
         let issued = Certificate::parse_der(der).map_err(|error| error.to_string())?;
-        let sorted = |organizations: &[String]| {
-            let mut sorted = organizations.to_vec();
-            sorted.sort();
-            sorted
-        };
         let (is, want) = (&issued.profile, self.profile);
         let differs = [
-            ("CN", is.common_name != want.common_name),
-            (
-                "O",
-                sorted(&is.organizations) != sorted(&want.organizations),
-            ),
+            ("CN or O", !is.same_subject(want)),
             ("subject", issued.subject_der != self.subject),
-            ("usages", is.usages != want.usages),
+            (
+                "usages",
+                is.usages != want.usages || is.other_usages != want.other_usages,
+            ),
             ("names", is.names != want.names),
             ("issuer", issued.issuer_der != self.issuer),
             ("key", issued.public_key != self.public_key),
@@ -264,6 +254,7 @@ impl Wanted<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::key::KeyType;
+    use super::super::profile::Usages;
     use super::*;
 
     const NOW: i64 = 1_800_000_000;
@@ -354,6 +345,7 @@ mod tests {
         super::super::profile::Names {
             dns: dns.iter().map(ToString::to_string).collect(),
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Default::default()
         }
     }
 
@@ -372,6 +364,7 @@ mod tests {
                 &["*.example.com", "a.example.com"],
                 &["192.0.2.9", "10.0.0.1"],
             ),
+            ..Profile::default()
         };
         let pem = leaf(&ca, &asked, None, &key, VALIDITY, true).unwrap();
         let issued = Certificate::parse_pem(pem.as_bytes()).unwrap().remove(0);

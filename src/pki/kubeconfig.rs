@@ -2,15 +2,18 @@
 //! the certificate and the key in their text.
 //!
 //! Only the current context counts, as for the processes that are given the file. Rules of what wins
-//! over what are client-go's: data over file, the first of two entries of one name.
+//! over what are client-go's: data over file, the first of two entries of one name, the last of a field
+//! that is given twice.
 
 mod document;
+mod identity;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use self::document::{Document, Entry};
+pub(super) use self::identity::Identity;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
 use crate::yaml::{self, Tree};
@@ -18,9 +21,10 @@ use crate::yaml::{self, Tree};
 /// kubeadm's name of the cluster.
 const CLUSTER: &str = "kubernetes";
 
-/// The fields of a user's own certificate and key.
-const CERTIFICATE: &str = "client-certificate-data";
-const KEY: &str = "client-key-data";
+/// The fields of a cluster's authorities, and of a user's own certificate and key.
+pub(super) const AUTHORITY: &str = "certificate-authority-data";
+pub(super) const CERTIFICATE: &str = "client-certificate-data";
+pub(super) const KEY: &str = "client-key-data";
 
 /// What matters of a kubeconfig: the current context's cluster and user.
 #[derive(Debug)]
@@ -74,6 +78,11 @@ pub enum Error {
     /// What would be replaced cannot be found, or more than that would change.
     #[error("cannot be renewed in place: {0}; move it away and issue a new one")]
     Unchangeable(String),
+    /// Another machine has no use for files of this one.
+    #[error(
+        "has no {0} within it; a kubeconfig that points to files or programs cannot be carried elsewhere"
+    )]
+    NotEmbedded(&'static str),
 }
 
 fn unusable(reason: impl Into<String>) -> Error {
@@ -97,12 +106,12 @@ pub fn parse(bytes: &[u8]) -> Result<Kubeconfig, Error> {
 }
 
 fn authorities(cluster: &Entry<'_>) -> Result<Authorities, Error> {
-    if let Some(data) = cluster.text("certificate-authority-data") {
-        let pem = decoded("certificate-authority-data", data)?;
+    if let Some(data) = cluster.text(AUTHORITY) {
+        let pem = decoded(AUTHORITY, data)?;
         let read = Certificate::parse_pem(&pem);
         return read
             .map(Authorities::Embedded)
-            .map_err(|error| unusable(format!("its certificate-authority-data {error}")));
+            .map_err(|error| unusable(format!("its {AUTHORITY} {error}")));
     }
     let file = cluster.text("certificate-authority");
     Ok(file.map_or(Authorities::System, |path| {
@@ -144,11 +153,18 @@ fn client(user: &Entry<'_>) -> Result<Client, Error> {
 
 /// Base64 as Go reads it: line breaks within are nothing.
 fn decoded(field: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let text: Zeroizing<String> = Zeroizing::new(text.split_ascii_whitespace().collect());
-    let bytes = STANDARD.decode(text.as_bytes());
+    let bytes = STANDARD.decode(bare(text).as_bytes());
     bytes
         .map(Zeroizing::new)
         .map_err(|_| unusable(format!("its {field} is not base64")))
+}
+
+/// Base64 without white space.
+fn bare(text: &str) -> Zeroizing<String> {
+    // Never grown: a copy that was too short would stay in memory.
+    let mut bare = Zeroizing::new(String::with_capacity(text.len()));
+    bare.extend(text.chars().filter(|c| !c.is_ascii_whitespace()));
+    bare
 }
 
 /// What a new kubeconfig says.
@@ -233,30 +249,47 @@ fn scalar(text: &str) -> String {
 /// The same text with another certificate and key (PEM) of the current context's user; every other
 /// byte stays. Whatever else would change, it is refused.
 pub fn renewed(text: &str, certificate: &str, key: &str) -> Result<Zeroizing<String>, Error> {
+    changed(text, certificate, key, None)
+}
+
+/// The same text with the current context's server, authority, certificate and key as `new` has them;
+/// every other byte stays. One in which they do not stand is written anew.
+pub fn corrected(text: &str, new: &New<'_>) -> Result<Zeroizing<String>, Error> {
+    match changed(text, new.certificate, new.key, Some(new)) {
+        Err(Error::Unchangeable(_)) => Ok(new.render()),
+        result => result,
+    }
+}
+
+fn changed(
+    text: &str,
+    certificate: &str,
+    key: &str,
+    cluster: Option<&New<'_>>,
+) -> Result<Zeroizing<String>, Error> {
     let document = Document::read(text)?;
-    let user = document.current()?.user;
+    let current = document.current()?;
     let new_certificate = STANDARD.encode(certificate);
     let new_key = Zeroizing::new(STANDARD.encode(key));
-    let changes = [
-        user.change(CERTIFICATE, &new_certificate)?,
-        user.change(KEY, &new_key)?,
+    let mut changes = vec![
+        current.user.change(CERTIFICATE, &new_certificate)?,
+        current.user.change(KEY, &new_key)?,
     ];
-    let renewed = document.with(&changes)?;
-    let Client::Embedded { certificates, key } = parse(renewed.as_bytes())?.client else {
+    let new_authority = cluster.map(|new| STANDARD.encode(new.authority));
+    if let (Some(new), Some(authority)) = (cluster, &new_authority) {
+        changes.push(current.cluster.change(AUTHORITY, authority)?);
+        changes.push(current.cluster.change("server", new.server)?);
+    }
+    let changed = document.with(&changes)?;
+    let Client::Embedded { certificates, key } = parse(changed.as_bytes())?.client else {
         return Err(Error::Unchangeable("no certificate is within it".into()));
     };
     if certificates[0].public_key != key.public_key() {
-        let reason = "the new key does not belong to the new certificate";
-        return Err(Error::Unchangeable(reason.into()));
+        return Err(unusable(
+            "the new key does not belong to the new certificate",
+        ));
     }
-    Ok(renewed)
-}
-
-/// The same text with another server of the current context's cluster; every other byte stays.
-pub fn with_server(text: &str, server: &str) -> Result<Zeroizing<String>, Error> {
-    let document = Document::read(text)?;
-    let change = document.current()?.cluster.change("server", server)?;
-    document.with(&[change])
+    Ok(changed)
 }
 
 #[cfg(test)]

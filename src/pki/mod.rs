@@ -42,6 +42,7 @@ pub mod prepare;
 pub mod profile;
 pub mod proof;
 pub mod record;
+mod service_account;
 pub mod session;
 pub mod spread;
 pub mod store;

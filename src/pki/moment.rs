@@ -15,11 +15,11 @@
 //! The time is remembered only from a clock that is synchronised, that certificates were issued by, or
 //! that a person vouches for; otherwise a machine that once started with its clock in 2099 would stay there.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
 use super::issue::BACKDATED;
+use super::window::LAST_SECOND;
 use crate::file;
 use crate::root::Root;
 use crate::{clock, state};
@@ -33,10 +33,7 @@ pub const TOLERANCE: i64 = BACKDATED;
 /// How much newer the clock must be before it is worth a write, in seconds. Expiry is a matter of days.
 const WORTH_A_WRITE: i64 = 3600;
 
-/// The last second of the year 9999, the end of what a certificate can say (RFC 5280, 4.1.2.5).
-const LAST: i64 = 253_402_300_799;
-
-/// More than the digits of [`LAST`] and a newline.
+/// More than the digits of [`LAST_SECOND`] and a newline.
 const LIMIT: u64 = 64;
 
 /// The time as this node knows it.
@@ -69,7 +66,7 @@ pub enum Refusal {
     /// The clock went back.
     #[error(
         "the clock says {}, but this node has already seen {}; set the clock (see `timedatectl`). If it is right and was wrong before, run the command by hand with --trust-clock",
-        Time(*.clock), Time(*.seen)
+        clock::date(*.clock), clock::date(*.seen)
     )]
     Behind {
         /// The clock.
@@ -119,7 +116,7 @@ impl Moment {
             Err(error) => return Err(error),
         };
         Ok(Self {
-            clock: i64::try_from(clock::unix_now()).unwrap_or(LAST),
+            clock: i64::try_from(clock::unix_now()).unwrap_or(LAST_SECOND),
             seen,
             synchronised: synchronised(&maximum_error()),
             trusted,
@@ -197,7 +194,10 @@ fn parse(bytes: &[u8]) -> Result<i64, Error> {
     if digits.is_empty() {
         return Err(Error::Damaged("it is empty".into()));
     }
-    let time = digits.parse().ok().filter(|time| (1..=LAST).contains(time));
+    let time = digits
+        .parse()
+        .ok()
+        .filter(|time| (1..=LAST_SECOND).contains(time));
     time.ok_or_else(|| Error::Damaged(format!("{digits:?} is no Unix time")))
 }
 
@@ -230,15 +230,6 @@ fn maximum_error() -> io::Result<i64> {
         reason = "narrower where a long has 32 bits"
     )]
     Ok(i64::from(answer.0.maxerror))
-}
-
-/// A Unix time for people.
-struct Time(i64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&clock::rfc3339(u64::try_from(self.0).unwrap_or(0)))
-    }
 }
 
 #[cfg(test)]
@@ -328,10 +319,10 @@ mod tests {
     #[test]
     fn a_person_can_set_it_back() {
         let (_dir, root) = sandbox();
-        let far = moment(LAST - 1, 0, Synchronised::Yes, false);
+        let far = moment(LAST_SECOND - 1, 0, Synchronised::Yes, false);
         far.remember(&root, false).unwrap();
         let refused = Moment::read(&root, false).unwrap();
-        assert_eq!(refused.judged(), LAST - 1);
+        assert_eq!(refused.judged(), LAST_SECOND - 1);
         assert!(matches!(
             refused.may_issue(true),
             Err(Refusal::Behind { .. })
@@ -399,7 +390,7 @@ mod tests {
     proptest! {
         #[test]
         fn time_never_goes_back_by_itself(
-            clocks in proptest::collection::vec((1..LAST, any::<bool>()), 1..20),
+            clocks in proptest::collection::vec((1..LAST_SECOND, any::<bool>()), 1..20),
         ) {
             let mut kept = None;
             for (clock, issued) in clocks {

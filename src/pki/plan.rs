@@ -79,6 +79,8 @@ pub enum Action {
         adds: Names,
         /// What the old one said and it does not.
         drops: Names,
+        /// Of a kubeconfig: its server and authority are put right, too.
+        corrects: bool,
     },
     /// A key pair's public half is written again, from the private one.
     RestorePublic,
@@ -112,12 +114,12 @@ impl Order {
         let ours = wanted.items.iter().filter(about);
         let all = ours.fold(Names::default(), |all, item| {
             let all = all.union(&item.profile.names);
-            match found(inventory, item) {
+            match inventory.of(item) {
                 Found::Present(present) => all.union(&present.certificate.profile.names),
                 _ => all,
             }
         });
-        all.lacks(drop)
+        drop.without(&all)
     }
 }
 
@@ -139,9 +141,4 @@ pub fn plan(order: &Order, wanted: &Wanted, inventory: &Inventory, now: i64) -> 
 
 fn item<'a>(wanted: &'a Wanted, id: &str) -> Option<&'a Item> {
     wanted.items.iter().find(|item| item.id == id)
-}
-
-/// What is where the item should be; what was not looked for counts as absent.
-fn found<'a>(inventory: &'a Inventory, item: &Item) -> &'a Found {
-    inventory.found.get(&item.id).unwrap_or(&Found::Absent)
 }

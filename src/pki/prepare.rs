@@ -12,7 +12,7 @@ use super::issue::{self, Validity};
 use super::key::{self, PrivateKey};
 use super::kubeconfig::{self, New};
 use super::plan::{Action, Decision};
-use super::profile::Profile;
+use super::profile::{Names, Profile};
 use super::store::{NewFile, Set};
 use super::verify;
 use super::wanted::{Item, Kind, Wanted};
@@ -179,22 +179,28 @@ struct Task<'a> {
     item: &'a Item,
     profile: &'a Profile,
     validity: Validity,
+    /// Of a kubeconfig: server and authority, too.
+    corrects: bool,
 }
 
 impl<'a> Task<'a> {
     fn of(decision: &'a Decision, wanted: &'a Wanted) -> Option<Self> {
-        let (Action::Issue { profile, validity }
-        | Action::Renew {
-            profile, validity, ..
-        }) = &decision.action
-        else {
-            return None;
+        let (profile, validity, corrects) = match &decision.action {
+            Action::Issue { profile, validity } => (profile, validity, false),
+            Action::Renew {
+                profile,
+                validity,
+                corrects,
+                ..
+            } => (profile, validity, *corrects),
+            Action::Keep | Action::RestorePublic | Action::Refuse => return None,
         };
         let item = wanted.items.iter().find(|item| item.id == decision.id)?;
         Some(Self {
             item,
             profile,
             validity: *validity,
+            corrects,
         })
     }
 
@@ -305,7 +311,7 @@ impl Press<'_> {
         Ok(certificate)
     }
 
-    /// A leaf that its users will accept: its authority, usages and every one of its names.
+    /// A leaf that its users will accept: its authority, usages and names.
     fn leaf(
         &self,
         task: &Task<'_>,
@@ -326,12 +332,23 @@ impl Press<'_> {
         let made = parsed(task, &pem)?;
         let usages = task.profile.usages;
         verify::chain(&made, &[], &signer.bundle, usages, self.now)
-            .and_then(|()| verify::names(&made, &task.profile.names))
+            .and_then(|()| verify::names(&made, &self.asked(task)))
             .map_err(|source| Error::Verify {
                 id: task.item.id.clone(),
                 source,
             })?;
         Ok((pem, made))
+    }
+
+    /// The names that have to hold: what the cluster file wants, and what the old certificate was good
+    /// for. Others that it has are carried over, as texts that nobody can ask for.
+    fn asked(&self, task: &Task<'_>) -> Names {
+        let wanted = &task.item.profile.names;
+        let Some(Found::Present(present)) = self.inventory.found.get(&task.item.id) else {
+            return wanted.clone();
+        };
+        let inherited = verify::held(&present.certificate, &task.profile.names);
+        wanted.union(&inherited.unwrap_or_default())
     }
 
     /// A renewal keeps the old subject to the byte. A new one, or one that gets another user or other
@@ -354,7 +371,7 @@ impl Press<'_> {
         })
     }
 
-    /// A kubeconfig that is there keeps everything but certificate and key.
+    /// A kubeconfig that is there keeps everything but certificate and key, unless it points elsewhere.
     fn kubeconfig(
         &self,
         task: &Task<'_>,
@@ -375,16 +392,19 @@ impl Press<'_> {
             self.inventory.found.get(&task.item.id),
             Some(Found::Present(_))
         );
+        let new = New {
+            server,
+            authority: &self.signer(task, authority)?.pem,
+            user: &task.profile.common_name,
+            certificate,
+            key,
+        };
         let result = match old.filter(|_| readable).map(Zeroizing::new) {
-            Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
-            None => Ok(New {
-                server,
-                authority: &self.signer(task, authority)?.pem,
-                user: &task.profile.common_name,
-                certificate,
-                key,
+            Some(old) if task.corrects => {
+                kubeconfig::corrected(&String::from_utf8_lossy(&old), &new)
             }
-            .render()),
+            Some(old) => kubeconfig::renewed(&String::from_utf8_lossy(&old), certificate, key),
+            None => Ok(new.render()),
         };
         result.map_err(|source| Error::Kubeconfig { id: id(), source })
     }

@@ -27,15 +27,11 @@ pub struct Proof {
 /// Judges everything that is wanted, in the catalogue's order, at a Unix time.
 pub fn prove(wanted: &Wanted, inventory: &Inventory, now: i64) -> Vec<Proof> {
     let there =
-        |item: &&Item| !(item.new_cluster_only && matches!(found(inventory, item), Found::Absent));
+        |item: &&Item| !(item.new_cluster_only && matches!(inventory.of(item), Found::Absent));
     let items = wanted.items.iter().filter(there);
     items
         .map(|item| proof(item, wanted, inventory, now))
         .collect()
-}
-
-fn found<'a>(inventory: &'a Inventory, item: &Item) -> &'a Found {
-    inventory.found.get(&item.id).unwrap_or(&Found::Absent)
 }
 
 fn proof(item: &Item, wanted: &Wanted, inventory: &Inventory, now: i64) -> Proof {
@@ -44,7 +40,7 @@ fn proof(item: &Item, wanted: &Wanted, inventory: &Inventory, now: i64) -> Proof
     let findings = findings(item, wanted, inventory, now);
     let told = |state| findings.iter().any(|finding| finding.state == state);
     let untold = !told(State::Expired) && !told(State::NotYetValid) && !told(State::Foreign);
-    let refused = match found(inventory, item) {
+    let refused = match inventory.of(item) {
         Found::Present(present) if untold => refusal(item, present, inventory, now),
         _ => None,
     };

@@ -1,10 +1,14 @@
-//! The parts of a certificate that rcgen cannot write: names, and extensions in Go's order.
+//! The parts of a certificate that rcgen cannot write: names and usages of any kind, and extensions in
+//! Go's order.
 //!
 //! A draft is taken apart (`TBSCertificate`, RFC 5280, 4.1), gets its names, and is signed.
 
+use std::net::IpAddr;
+
 use rcgen::{KeyPair, SigningKey};
 use x509_parser::asn1_rs::{
-    Any, BitString, FromDer, Oid, PrintableString, Sequence, Set, ToDer, Utf8String,
+    Any, BitString, Class, FromDer, Header, Length, Oid, PrintableString, Sequence, Set, Tag,
+    ToDer, Utf8String, oid,
 };
 use x509_parser::oid_registry::{
     OID_X509_COMMON_NAME, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_BASIC_CONSTRAINTS,
@@ -12,7 +16,15 @@ use x509_parser::oid_registry::{
     OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, OID_X509_ORGANIZATION_NAME,
 };
 
-use super::profile::Profile;
+use super::profile::{Names, Profile};
+
+/// Tags of `GeneralName` (RFC 5280, 4.2.1.6).
+const DNS_NAME: u32 = 2;
+const IP_ADDRESS: u32 = 7;
+
+/// id-kp-serverAuth and id-kp-clientAuth (RFC 5280, 4.2.1.12).
+const SERVER_AUTH: Oid<'static> = oid!(1.3.6.1.5.5.7.3.1);
+const CLIENT_AUTH: Oid<'static> = oid!(1.3.6.1.5.5.7.3.2);
 
 /// The order in which Go's `crypto/x509` writes extensions.
 const ORDER: [Oid<'static>; 6] = [
@@ -40,6 +52,59 @@ pub(super) fn name(profile: &Profile) -> Result<Vec<u8>, String> {
     let common_name = attribute(OID_X509_COMMON_NAME, &profile.common_name)?;
     content.extend(written(&Set::new(common_name.into()))?);
     written(&Sequence::new(content.into()))
+}
+
+/// Subject alternative names: DNS names, addresses, then others as they stand.
+pub(super) fn alternatives(names: &Names) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    for name in &names.dns {
+        if !name.is_ascii() {
+            return Err(format!("{name} is no DNS name"));
+        }
+        content.extend(implicit(DNS_NAME, name.as_bytes())?);
+    }
+    for address in &names.addresses {
+        content.extend(match address {
+            IpAddr::V4(address) => implicit(IP_ADDRESS, &address.octets())?,
+            IpAddr::V6(address) => implicit(IP_ADDRESS, &address.octets())?,
+        });
+    }
+    for other in &names.others {
+        content.extend_from_slice(&other.der);
+    }
+    written(&Sequence::new(content.into()))
+}
+
+/// The elements of a certificate's subject alternative names, each as DER.
+pub(super) fn each_alternative(extension: &[u8]) -> Result<Vec<&[u8]>, String> {
+    parts(content(extension)?)
+}
+
+/// A context-specific tag in a type's place (X.690, 8.14.3).
+fn implicit(tag: u32, content: &[u8]) -> Result<Vec<u8>, String> {
+    let header = Header::new(
+        Class::ContextSpecific,
+        false,
+        Tag(tag),
+        Length::Definite(content.len()),
+    );
+    written(&Any::new(header, content))
+}
+
+/// Extended key usages: serverAuth, clientAuth, then others.
+pub(super) fn usages(profile: &Profile) -> Result<Option<Vec<u8>>, String> {
+    let own = [
+        profile.usages.server.then_some(SERVER_AUTH),
+        profile.usages.client.then_some(CLIENT_AUTH),
+    ];
+    let mut content = Vec::new();
+    for usage in own.iter().flatten().chain(&profile.other_usages) {
+        content.extend(written(usage)?);
+    }
+    if content.is_empty() {
+        return Ok(None);
+    }
+    written(&Sequence::new(content.into())).map(Some)
 }
 
 fn attribute(kind: Oid<'static>, value: &str) -> Result<Vec<u8>, String> {

@@ -4,12 +4,11 @@
 //! time is none here.
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::certificate::Certificate;
 use super::profile::{Names, Usages};
+use crate::clock;
 
 /// Why a certificate does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,20 +98,19 @@ pub fn chain(
 fn reason(error: &webpki::Error, leaf: &Certificate, invalid: &[Certificate], at: i64) -> String {
     match error {
         webpki::Error::CertExpired { not_after, .. } => {
-            format!("expired on {}", date(not_after.as_secs()))
+            format!("expired on {}", clock::rfc3339(not_after.as_secs()))
         }
         webpki::Error::CertNotValidYet { not_before, .. } => {
-            format!("not valid before {}", date(not_before.as_secs()))
+            format!("not valid before {}", clock::rfc3339(not_before.as_secs()))
         }
         webpki::Error::UnknownIssuer => {
             let own = |authority: &&Certificate| authority.subject_der == leaf.issuer_der;
             match invalid.iter().find(own) {
                 Some(authority) if authority.not_after < at => {
-                    let end = u64::try_from(authority.not_after).unwrap_or_default();
                     format!(
                         "its authority {} expired on {}",
                         authority.subject,
-                        date(end)
+                        clock::date(authority.not_after)
                     )
                 }
                 Some(authority) => format!("its authority {} is not valid yet", authority.subject),
@@ -131,16 +129,22 @@ fn reason(error: &webpki::Error, leaf: &Certificate, invalid: &[Certificate], at
     }
 }
 
-fn date(seconds: u64) -> String {
-    let seconds = i64::try_from(seconds).ok();
-    let time = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let text = time.and_then(|time| time.format(&Rfc3339).ok());
-    text.unwrap_or_else(|| "a day that has no date".into())
-}
-
 /// Checks that a client accepts `leaf` under each of these names. A wildcard among them stands for
 /// one name that it covers.
 pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
+    match held(leaf, names)?.lacks(names).list().into_iter().next() {
+        None => Ok(()),
+        Some(name) => Err(Error::Name {
+            subject: leaf.subject.clone(),
+            name,
+        }),
+    }
+}
+
+/// Those of the names under which a client accepts `leaf`; of others than DNS names and addresses, all:
+/// clients ask for none. A text that no client can ask for, such as
+/// an address among the DNS names, is none of them even where the certificate has it.
+pub fn held(leaf: &Certificate, names: &Names) -> Result<Names, Error> {
     let der = CertificateDer::from(leaf.der.as_slice());
     let entity = EndEntityCert::try_from(&der).map_err(|error| Error::Chain {
         subject: leaf.subject.clone(),
@@ -153,14 +157,9 @@ pub fn names(leaf: &Certificate, names: &Names) -> Result<(), Error> {
         ServerName::try_from(asked)
             .is_ok_and(|asked| matches!(asked, ServerName::DnsName(_)) && holds(asked))
     };
-    let address = |address: &std::net::IpAddr| holds(ServerName::from(*address));
-    let refused_name = names.dns.iter().find(|name| !dns(name)).cloned();
-    let refused_address = || names.addresses.iter().find(|ip| !address(ip));
-    match refused_name.or_else(|| refused_address().map(ToString::to_string)) {
-        None => Ok(()),
-        Some(name) => Err(Error::Name {
-            subject: leaf.subject.clone(),
-            name,
-        }),
-    }
+    let mut held = names.clone();
+    held.dns.retain(dns);
+    held.addresses
+        .retain(|address| holds(ServerName::from(*address)));
+    Ok(held)
 }

@@ -88,6 +88,11 @@ impl Item {
         }
     }
 
+    /// Whether the kubelet uses it, the only one that renews what it got by itself.
+    pub fn is_kubelets(&self) -> bool {
+        self.users.iter().any(|user| user.process == "kubelet")
+    }
+
     /// The file that people know it by: the certificate, the kubeconfig, the private key.
     pub fn path(&self) -> &std::path::Path {
         match &self.kind {
@@ -129,6 +134,7 @@ fn item(row: &Row, cluster: &Cluster, words: &Words) -> Item {
             common_name: words.fill(&row.common_name).concat(),
             organizations: organizations.flat_map(|text| words.fill(text)).collect(),
             usages: row.usages,
+            other_usages: Vec::new(),
             names: Names::of(names.flat_map(|name| words.fill(name))),
         },
         validity: match row.kind {

@@ -26,7 +26,7 @@ const SERVED: &str = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.defau
 const ETCD: &str = "DNS:localhost,DNS:master-1,IP:192.0.2.11,IP:127.0.0.1,IP:::1";
 
 /// The cluster.
-struct Existing(Sandbox);
+pub(crate) struct Existing(pub(crate) Sandbox);
 
 impl Existing {
     fn openssl(&self, arguments: &[&str]) -> String {
@@ -34,7 +34,7 @@ impl Existing {
         run(command.current_dir(self.0.path(KUBERNETES)).args(arguments)).good()
     }
 
-    fn write(&self, name: &str, text: &str, mode: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: &str) {
         self.0
             .write(&format!("{KUBERNETES}/{name}"), text.as_bytes());
         let path = self.0.path(KUBERNETES).join(name);
@@ -90,7 +90,7 @@ impl Existing {
         );
     }
 
-    fn server(
+    pub(crate) fn server(
         &self,
         path: &str,
         authority: &str,
@@ -120,7 +120,7 @@ impl Existing {
         self.write(file, &text, "0600");
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made = Self(Sandbox::new("master-1", &quick()));
         std::fs::create_dir_all(made.0.path(KUBERNETES)).unwrap();
         made.authority("pki/ca", "kubernetes", PKCS1);
@@ -207,7 +207,7 @@ impl Existing {
     }
 
     /// Runs a command; which files of Kubernetes it has changed, and what it says of the first item.
-    fn changes(&self, arguments: &[&str]) -> (Vec<String>, Value) {
+    pub(crate) fn changes(&self, arguments: &[&str]) -> (Vec<String>, Value) {
         let before = self.0.everything();
         let (done, code) = self.0.json(arguments);
         assert_eq!(code, 0, "{arguments:?}: {done}");
@@ -218,7 +218,7 @@ impl Existing {
     }
 
     /// Subject, names and usages of a certificate, as OpenSSL shows them.
-    fn about(&self, path: &str) -> (String, Vec<String>, String) {
+    pub(crate) fn about(&self, path: &str) -> (String, Vec<String>, String) {
         let options = "subjectAltName,extendedKeyUsage";
         let arguments = ["x509", "-noout", "-subject", "-ext", options, "-in", path];
         let said = self.openssl(&arguments);
@@ -234,7 +234,7 @@ impl Existing {
         (subject.unwrap_or_default().to_owned(), names, usages)
     }
 
-    fn verify(&self, path: &str, authority: &str, arguments: &[&str]) {
+    pub(crate) fn verify(&self, path: &str, authority: &str, arguments: &[&str]) {
         let fixed = ["verify", "-CAfile", authority];
         self.openssl(&[&fixed[..], arguments, &[path]].concat());
     }
@@ -281,7 +281,7 @@ fn step_by_step() {
         "apiserver: name missing: lacks api.k8s.internal, localhost, master-1.k8s.internal, 127.0.0.1, ::1: \
          `stayput certs renew apiserver --force` adds it",
         "scheduler.conf: wrong server: points to https://192.0.2.11:6443, not to https://127.0.0.1:6443: \
-         edit `server` in /etc/kubernetes/scheduler.conf",
+         edit `server` in /etc/kubernetes/scheduler.conf, or let `stayput certs renew scheduler.conf --force` do it",
     ] {
         assert!(said.contains(part), "{said}");
     }
@@ -428,7 +428,7 @@ fn a_client(existing: &Existing) {
     existing.verify(path, "pki/ca.crt", &["-purpose", "sslclient"]);
 }
 
-/// A renewal changes two values. The server is the operator's to edit.
+/// A renewal changes two values. The server is put right by the operator's hand or order.
 fn kubeconfigs(existing: &Existing) {
     let old = existing.0.text("admin.conf");
     assert_eq!(
@@ -463,13 +463,25 @@ fn kubeconfigs(existing: &Existing) {
     existing.verify("user.crt", "pki/ca.crt", &["-purpose", "sslclient"]);
     std::fs::remove_file(existing.0.path(KUBERNETES).join("user.crt")).unwrap();
 
-    for file in ["controller-manager.conf", "scheduler.conf"] {
-        let text = existing
-            .0
-            .text(file)
-            .replace("https://192.0.2.11:6443", "https://127.0.0.1:6443");
-        existing.write(file, &text, "0600");
-    }
+    let right = |text: &str| text.replace("https://192.0.2.11:6443", "https://127.0.0.1:6443");
+    let text = right(&existing.0.text("controller-manager.conf"));
+    existing.write("controller-manager.conf", &text, "0600");
+    // By order, and nothing else of the file with it.
+    let old = existing.0.text("scheduler.conf");
+    let (_, row) = existing.changes(&["certs", "renew", "scheduler.conf", "--force"]);
+    assert_eq!(
+        row["reason"],
+        "by order; its server and authority are put right"
+    );
+    let frame = |text: &str| {
+        let data = |line: &&str| !line.contains("client-");
+        text.lines()
+            .filter(data)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let new = existing.0.text("scheduler.conf");
+    assert_eq!(frame(&new), frame(&right(&old)));
 }
 
 /// Old certificates are kept for a while, in a folder for nobody else. Keys are not.

@@ -13,7 +13,7 @@ use crate::support::{STAYPUT, here, run};
 const NEWEST: &str = "var/lib/stayput/certificates/newest-time";
 
 /// A first master with everything.
-fn good() -> Sandbox {
+pub(crate) fn good() -> Sandbox {
     let sandbox = Sandbox::new("master-1", &quick());
     sandbox.ok(&["certs", "init", "--new-cluster"]);
     sandbox
@@ -232,7 +232,7 @@ const CASES: &[(&str, Case)] = &[
             says: &[
                 "/etc/kubernetes/pki/apiserver.key has mode 0644",
                 "`chmod 0600 /etc/kubernetes/pki/apiserver.key`",
-                BY_FORCE,
+                "`stayput certs renew apiserver --force` makes a new one",
             ],
             status: (
                 "apiserver",

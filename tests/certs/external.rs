@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stayput::name::Name;
 use stayput::pki::external::{Master, Wanted, render};
+use stayput::pki::kubeconfig::Client;
 
 use crate::live::accepts;
 use crate::made::{Pair, authority, leaf, year};
@@ -35,11 +36,10 @@ fn good() -> (Pair, Pair, String) {
     (ca, pair, admin)
 }
 
-fn wanted(masters: &[(&str, Option<&str>, bool)]) -> Wanted {
-    let master = |(name, address, reachable): &(&str, Option<&str>, bool)| Master {
+fn wanted(masters: &[(&str, Option<&str>)]) -> Wanted {
+    let master = |(name, address): &(&str, Option<&str>)| Master {
         name: Name::parse(name).unwrap(),
         address: address.map(|address| address.parse().unwrap()),
-        reachable: *reachable,
     };
     Wanted {
         domain: Name::parse("k8s.internal").unwrap(),
@@ -51,9 +51,9 @@ fn wanted(masters: &[(&str, Option<&str>, bool)]) -> Wanted {
 
 fn three() -> Wanted {
     wanted(&[
-        ("master-1.k8s.internal", Some("192.0.2.11"), false),
-        ("master-2.k8s.internal", Some("2001:db8::12"), true),
-        ("master-3.k8s.internal", None, true),
+        ("master-1.k8s.internal", Some("192.0.2.11")),
+        ("master-2.k8s.internal", Some("2001:db8::12")),
+        ("master-3.k8s.internal", None),
     ])
 }
 
@@ -98,8 +98,7 @@ fn kubectl_sees_a_context_for_each_master() {
         seen["contexts"],
         json!([context(1), context(2), context(3)])
     );
-    // The first that answers.
-    assert_eq!(seen["current-context"], "master-2@k8s.internal");
+    assert_eq!(seen["current-context"], "master-1@k8s.internal");
     assert_eq!(
         seen["users"],
         json!([{"name": user, "user": {"client-certificate-data": certificate, "client-key-data": key}}])
@@ -107,13 +106,10 @@ fn kubectl_sees_a_context_for_each_master() {
 }
 
 #[test]
-fn by_name_and_with_nobody_reachable() {
+fn by_name() {
     let (_, _, admin) = good();
     let mut wanted = three();
     wanted.by_name = true;
-    for master in &mut wanted.masters {
-        master.reachable = false;
-    }
     let text = render(&admin, &wanted).unwrap();
     for n in 1..=3 {
         let server = format!("server: \"https://master-{n}.k8s.internal:6443\"\n");
@@ -145,7 +141,7 @@ fn kubectl_reaches_a_server_whose_address_is_in_no_certificate() {
     let mut server = Process::start(&mut command, &path("log"));
     let address: SocketAddr = accepts(&mut server);
     let ask = |name: &str| {
-        let mut wanted = wanted(&[(name, Some("127.0.0.1"), true)]);
+        let mut wanted = wanted(&[(name, Some("127.0.0.1"))]);
         wanted.port = address.port();
         let text = render(&admin, &wanted).unwrap();
         kubectl(&text, &["get", "--raw", "/", "--request-timeout=20s"])
@@ -165,7 +161,7 @@ fn names_that_yaml_would_take_for_something_else() {
     let ca = authority("kubernetes", year());
     let user = "{a: \"b\"} # \\ \u{e9}: !x";
     let admin = admin(&ca.certificate, &leaf(&ca, user, &[], &[]));
-    let mut wanted = wanted(&[("1e3", Some("192.0.2.11"), true)]);
+    let mut wanted = wanted(&[("1e3", Some("192.0.2.11"))]);
     wanted.domain = Name::parse("on").unwrap();
     let text = render(&admin, &wanted).unwrap();
     let seen = kubectl(&text, &["config", "view", "-o", "json"]).good();
@@ -207,19 +203,20 @@ fn what_cannot_be_carried_elsewhere() {
         key: other.key,
     };
     let table = [
-        (String::new(), "has no current-context"),
+        (String::new(), "it is no mapping"),
+        ("a: 1".into(), "it has no current-context"),
         ("a: [".into(), "is no YAML"),
         (
             admin_conf.replace("current-context: kubernetes", "current-context: other"),
-            "has no context of the name",
+            "is not among its contexts",
         ),
         (
             admin_conf.replace("    user: kubernetes-admin", "    user: other"),
-            "has no user of the name",
+            "'other' is not among its users",
         ),
         (
             admin_conf.replace("  name: kubernetes\n", "  name: other\n"),
-            "has no cluster of the name",
+            "'kubernetes' is not among its clusters",
         ),
         (
             admin_conf.replace("client-key-data:", "client-key:"),
@@ -235,15 +232,15 @@ fn what_cannot_be_carried_elsewhere() {
         ),
         (
             admin_conf.replace("client-key-data: ", "client-key-data: $"),
-            "holds a client-key-data that cannot be used: it is not base64",
+            "its client-key-data is not base64",
         ),
         (
             admin(&ca.certificate, &mixed),
-            "it is not the key of client-certificate-data",
+            "its client-key-data is not the key of its client-certificate-data",
         ),
         (
             admin("hello", &other_pair(&ca)),
-            "holds a certificate-authority-data that cannot be used: holds no certificate",
+            "its certificate-authority-data holds no certificate",
         ),
     ];
     for (text, want) in table {
@@ -252,6 +249,46 @@ fn what_cannot_be_carried_elsewhere() {
     }
     let message = render(&admin_conf, &wanted(&[])).unwrap_err().to_string();
     assert!(message.contains("no master"), "{message}");
+}
+
+/// Whatever is wrong with it, nothing of a key is told.
+#[test]
+fn a_key_is_never_quoted() {
+    let (_, _, admin) = good();
+    let key = admin.split("client-key-data: ").nth(1).unwrap().trim();
+    for broken in [
+        admin.replace(key, &format!("!!int {key}")),
+        admin.replace(key, &format!("\"{key}\\q\"")),
+        admin.replace(key, &format!("*{key}")),
+        admin.replace("    client-key-data", "  client-key-data"),
+        admin.replace("client-key-data: ", "client-key-data: x: "),
+    ] {
+        let error = render(&broken, &three()).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains(&key[..12]), "{said}");
+    }
+}
+
+#[test]
+fn of_a_field_that_is_given_twice_the_last_counts() {
+    if !here(false, &["kubectl"]) {
+        return;
+    }
+    let (_, _, admin) = good();
+    let twice = admin.replace(
+        "    client-key-data",
+        "    client-key-data: AAAA\n    client-key-data",
+    );
+    let ours = render(&twice, &three()).unwrap();
+    assert_eq!(*ours, *render(&admin, &three()).unwrap());
+    let data = |text: &str| {
+        let seen = kubectl(text, &["config", "view", "-o", "json", "--raw"]).good();
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        seen["users"][0]["user"]["client-key-data"].clone()
+    };
+    assert_eq!(data(&ours), data(&twice));
+    let last = stayput::pki::kubeconfig::parse(twice.as_bytes()).unwrap();
+    assert!(matches!(last.client, Client::Embedded { .. }));
 }
 
 fn other_pair(ca: &Pair) -> Pair {

@@ -78,7 +78,9 @@ pub(crate) fn leaf(authority: &Pair, name: &str, dns: &[&str], addresses: &[&str
         names: Names {
             dns: dns.iter().map(ToString::to_string).collect(),
             addresses: crate::sample::ips(addresses),
+            ..Names::default()
         },
+        ..Profile::default()
     };
     let key = key();
     Pair {

@@ -11,6 +11,7 @@ mod edges;
 mod external;
 mod golden;
 mod handshakes;
+mod inherited;
 mod json;
 mod kill;
 mod live;

@@ -20,6 +20,7 @@ fn issue(set: &Set, name: &str, authority: &Authority, kind: KeyType, server: bo
     let names = Names {
         dns: ["localhost".to_owned()].into(),
         addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+        ..Names::default()
     };
     let profile = Profile {
         common_name: name.into(),
@@ -30,6 +31,7 @@ fn issue(set: &Set, name: &str, authority: &Authority, kind: KeyType, server: bo
             client: true,
         },
         names: if server { names } else { Names::default() },
+        ..Profile::default()
     };
     let key = PrivateKey::generate(kind).unwrap();
     let pem = issue::leaf(authority, &profile, None, &key, validity(), true).unwrap();

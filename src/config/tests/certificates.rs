@@ -307,6 +307,26 @@ fn lifetimes_are_compared_where_the_operator_wrote_one() {
 }
 
 #[test]
+fn a_daily_timer_has_to_meet_the_window() {
+    let short = |span: &str| {
+        format!(
+            "5:29: certificates.renewBefore: {span} is too short: renewals are tried once a day, and one day that fails must not be the last; use 2d or more (less is for labs, with a validity below 8d)"
+        )
+    };
+    for (inner, want) in [
+        ("renewBefore: 1m", short("1m")),
+        ("renewBefore: 47h59m", short("2879m")),
+        ("renewBefore: 12h, validity: 8d", short("12h")),
+        ("renewBefore: 2d", String::new()),
+        ("renewBefore: 1m, validity: 191h", String::new()),
+        ("validity: 1h", String::new()),
+    ] {
+        let found = problems(&with(&format!("certificates: {{{inner}}}"))).join("\n");
+        assert_eq!(found, want);
+    }
+}
+
+#[test]
 fn p384_waits_for_its_release() {
     for (version, want) in [
         ("1.34", ""),

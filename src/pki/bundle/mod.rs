@@ -25,14 +25,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::FOLDER;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
-use super::pem;
+use super::service_account;
 use super::store::{NewFile, Set};
 use super::wanted::{Item, Kind, Wanted};
 use crate::clock;
@@ -281,7 +279,6 @@ impl Bundle {
 
 /// Why an authority's certificate is of no use at a Unix time.
 fn fault(authority: &Certificate, now: i64) -> Option<String> {
-    let at = |time: i64| clock::rfc3339(u64::try_from(time).unwrap_or(0));
     let (begins, ends) = (authority.not_before, authority.not_after);
     if !authority.is_authority {
         let subject = &authority.subject;
@@ -290,10 +287,13 @@ fn fault(authority: &Certificate, now: i64) -> Option<String> {
         ));
     }
     if now > ends {
-        return Some(format!("is of no use any more: it ended at {}", at(ends)));
+        return Some(format!(
+            "is of no use any more: it ended at {}",
+            clock::date(ends)
+        ));
     }
     (now < begins).then(|| {
-        let begins = at(begins);
+        let begins = clock::date(begins);
         format!("is not valid before {begins}; is this machine's clock right?")
     })
 }
@@ -335,12 +335,9 @@ fn private_key(name: &str, pem: &[u8]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(pem).map_err(|error| unusable(name, error.to_string()))
 }
 
-/// All public keys of a PEM text, as DER of `SubjectPublicKeyInfo`: while service-account keys are
-/// rotated there may be several.
+/// While service-account keys are rotated there may be several.
 fn public_keys(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    let keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem).map(|key| Ok(key?.to_vec()));
-    let keys: Result<Vec<_>, rustls_pki_types::pem::Error> = keys.collect();
-    let keys = keys.map_err(|error| unusable(name, pem::fault(&error)))?;
+    let keys = service_account::public_keys(pem).map_err(|reason| unusable(name, reason))?;
     if keys.is_empty() {
         return Err(unusable(name, "holds no public key"));
     }

@@ -25,7 +25,7 @@ pub fn findings(item: &Item, wanted: &Wanted, inventory: &Inventory, now: i64) -
         now,
         findings: Vec::new(),
     };
-    look.found(inventory.found.get(&item.id).unwrap_or(&Found::Absent));
+    look.found(inventory.of(item));
     look.findings.sort_by_key(|finding| finding.state);
     look.findings
 }
@@ -95,7 +95,7 @@ impl Look<'_> {
     /// Reported before its time, because the renewal will be refused.
     fn link(&mut self, present: &Present) {
         let link = self.inventory.links.get(&self.item.id);
-        if let Some(path) = link.filter(|_| present.key != KeyState::Elsewhere) {
+        if let Some(path) = link.filter(|_| !self.is_renewed_by_the_kubelet(present)) {
             let text = format!(
                 "{} is a symbolic link, which no renewal replaces: put the file that it leads to in \
                  its place",
@@ -103,6 +103,10 @@ impl Look<'_> {
             );
             self.add(State::Linked, text);
         }
+    }
+
+    fn is_renewed_by_the_kubelet(&self, present: &Present) -> bool {
+        present.key == KeyState::Elsewhere && self.item.is_kubelets()
     }
 
     fn pair(&mut self, present: &Present) {
@@ -131,14 +135,7 @@ impl Look<'_> {
             let text = format!("lacks {lacks}: `stayput certs renew {id} --force` adds it");
             self.add(State::NameMissing, text);
         }
-        let sorted = |organizations: &[String]| {
-            let mut sorted = organizations.to_vec();
-            sorted.sort();
-            sorted
-        };
-        if is.common_name != wants.common_name
-            || sorted(&is.organizations) != sorted(&wants.organizations)
-        {
+        if !is.same_subject(wants) {
             let organizations = wants.organizations.iter();
             let mut parts: Vec<_> = organizations.map(|o| format!("O={o}")).collect();
             parts.push(format!("CN={}", wants.common_name));
@@ -176,7 +173,7 @@ impl Look<'_> {
 
     fn leaf_times(&mut self, present: &Present) {
         let validity = Validity::of(&present.certificate);
-        let own = present.key == KeyState::Elsewhere;
+        let own = self.is_renewed_by_the_kubelet(present);
         let window = validity.window(self.wanted.renew_before);
         // The kubelet renews after 70 to 90 % of the lifetime (client-go's certificate manager), so
         // that less than a tenth means that it does not.
@@ -190,6 +187,13 @@ impl Look<'_> {
             let rest = between(self.now, validity.not_after);
             if own {
                 let text = format!("expires in {rest}: the kubelet should have renewed it");
+                self.add(State::Due, text);
+            } else if present.key == KeyState::Elsewhere {
+                let id = &self.item.id;
+                let text = format!(
+                    "expires in {rest}, in a file of its own, which stayput does not renew: renew it \
+                     there, or let `stayput certs renew {id} --force` write the kubeconfig anew"
+                );
                 self.add(State::Due, text);
             } else {
                 self.due(&rest, validity, authority);
@@ -281,14 +285,25 @@ impl Look<'_> {
         else {
             return;
         };
+        let (id, path) = (&self.item.id, self.item.path().display());
+        let own = self.is_renewed_by_the_kubelet(present);
         if !is.trusts_authority {
-            let text = format!("trusts another authority than this node's {authority}");
+            let remedy = if own {
+                format!("put this node's into {path}")
+            } else {
+                format!("`stayput certs renew {id} --force` puts that right")
+            };
+            let text = format!("trusts another authority than this node's {authority}: {remedy}");
             self.add(State::ForeignAuthority, text);
         }
         if is.server != *server {
-            let path = self.item.path().display();
+            let remedy = if own {
+                String::new()
+            } else {
+                format!(", or let `stayput certs renew {id} --force` do it")
+            };
             let text = format!(
-                "points to {}, not to {server}: edit `server` in {path}",
+                "points to {}, not to {server}: edit `server` in {path}{remedy}",
                 is.server
             );
             self.add(State::WrongServer, text);

@@ -102,7 +102,7 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "admin.conf",
         |found| kubeconfig(found).trusts_authority = false,
         State::ForeignAuthority,
-        "trusts another authority than this node's ca",
+        "trusts another authority than this node's ca: `stayput certs renew admin.conf --force` puts that right",
     ),
     (
         "apiserver",
@@ -117,7 +117,7 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         "admin.conf",
         |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned(),
         State::WrongServer,
-        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443: edit `server` in /etc/kubernetes/admin.conf",
+        "points to https://10.0.0.1:6443, not to https://api.k8s.internal:8443: edit `server` in /etc/kubernetes/admin.conf, or let `stayput certs renew admin.conf --force` do it",
     ),
     (
         "admin.conf",
@@ -145,6 +145,16 @@ const STATES: &[(&str, Damage, State, &str)] = &[
         |found| present(found, "apiserver").certificate.not_after = SOON,
         State::Due,
         "expires in 12d0h: `stayput certs renew` renews it",
+    ),
+    (
+        "admin.conf",
+        |found| {
+            let admin = present(found, "admin.conf");
+            admin.key = KeyState::Elsewhere;
+            admin.certificate.not_after = SOON;
+        },
+        State::Due,
+        "expires in 12d0h, in a file of its own, which stayput does not renew: renew it there, or let `stayput certs renew admin.conf --force` write the kubeconfig anew",
     ),
     (
         "apiserver",

@@ -4,13 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
-use rustls_pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
 use super::{Exposed, Found};
 use crate::pki::certificate::Certificate;
 use crate::pki::key::PrivateKey;
-use crate::pki::pem;
+use crate::pki::service_account;
 use crate::root::{Root, read_regular};
 
 /// The largest file that is read, in bytes. A certificate has two thousand, a bundle some more.
@@ -95,19 +94,7 @@ impl File {
         PrivateKey::from_pem(&self.bytes).map_err(|error| self.unusable(error))
     }
 
-    /// The public keys that kube-apiserver finds in a file of `--service-account-key-file`, as DER.
     pub(super) fn public_keys(&self) -> Result<Vec<Vec<u8>>, Found> {
-        let mut keys = Vec::new();
-        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&self.bytes) {
-            match section.map_err(|error| self.unusable(pem::fault(&error)))? {
-                (SectionKind::PublicKey, der) => keys.push(der),
-                (SectionKind::Certificate, der) => {
-                    let read = Certificate::parse_der(&der);
-                    keys.push(read.map_err(|error| self.unusable(error))?.public_key);
-                }
-                _ => {}
-            }
-        }
-        Ok(keys)
+        service_account::public_keys(&self.bytes).map_err(|reason| self.unusable(reason))
     }
 }

@@ -166,8 +166,9 @@ fn not_one_piece(change: &Change<'_>) -> Error {
 
 impl<'a> Entry<'a> {
     fn find(&self, field: &str) -> Option<(usize, &'a Tree)> {
+        // Of a field that is given twice client-go takes the last.
         let mut entries = self.fields.iter().enumerate();
-        let (index, (_, value)) = entries.find(|(_, (key, _))| key == field)?;
+        let (index, (_, value)) = entries.rfind(|(_, (key, _))| key == field)?;
         Some((index, value))
     }
 

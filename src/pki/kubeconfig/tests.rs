@@ -173,11 +173,28 @@ fn json_is_renewed_too() {
     let changed = renewed(&fill(&old_certificate, &old_key), &certificate, &key).unwrap();
     let want = fill(&STANDARD.encode(&certificate), &STANDARD.encode(&*key));
     assert_eq!(*changed, want);
-    let moved = with_server(&want, "https://127.0.0.1:6443").unwrap();
-    assert_eq!(
-        *moved,
-        want.replace("https://a:1", "https://127.0.0.1:6443")
-    );
+}
+
+#[test]
+fn server_and_authority_are_put_right_where_they_stand() {
+    let (_, text) = rendered("admin", "https://a:1");
+    let more = "extra: {a: [1,  2]} # end\n";
+    let (ours, node) = (authority(), "https://127.0.0.1:6443");
+    let (certificate, key) = pair(&ours, "admin");
+    let new = New {
+        server: node,
+        authority: &ours.pem,
+        user: "admin",
+        certificate: &certificate,
+        key: &key,
+    };
+    let right = corrected(&(text.clone() + more), &new).unwrap();
+    assert_eq!(*right, new.render().to_string() + more);
+    // In a file: nothing to change, so that it is written anew.
+    let (old, ..) = values(&text);
+    let files = text.replace(&format!("{CERTIFICATE}: {old}"), "client-certificate: /a");
+    assert_eq!(*corrected(&(files + more), &new).unwrap(), *new.render());
+    assert!(matches!(corrected("[", &new), Err(Error::Unusable(_))));
 }
 
 #[test]

@@ -262,6 +262,6 @@ fn judge(server: &Server, leaf: &Certificate, file: Option<&OnDisk>) -> (State, 
 
 /// Serial number and end of a certificate.
 fn ends(certificate: &Certificate) -> String {
-    let end = clock::rfc3339(u64::try_from(certificate.not_after).unwrap_or(0));
+    let end = clock::date(certificate.not_after);
     format!("serial {} until {end}", certificate.serial)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reason::Reason;
 use super::signer::signer;
-use super::{Action, Decision, found};
+use super::{Action, Decision};
 use crate::pki::health;
 use crate::pki::inventory::{Found, Inventory};
 use crate::pki::issue::Validity;
@@ -40,7 +40,7 @@ struct Init<'a> {
 impl Init<'_> {
     fn decide(&mut self, item: &Item) -> Option<Decision> {
         let elsewhere = item.new_cluster_only && !self.new_cluster;
-        let (action, reason) = match found(self.inventory, item) {
+        let (action, reason) = match self.inventory.of(item) {
             Found::Absent if elsewhere => return None,
             Found::Absent => self.absent(item),
             Found::Half { present, missing } if !elsewhere => half(item, present, missing),
@@ -72,7 +72,7 @@ impl Init<'_> {
     fn authority(&mut self, item: &Item) -> Result<Action, Reason> {
         self.only_new(item)?;
         let there = |leaf: &&Item| {
-            leaf.authority() == Some(&item.id) && *found(self.inventory, leaf) != Found::Absent
+            leaf.authority() == Some(&item.id) && *self.inventory.of(leaf) != Found::Absent
         };
         let leaves = self.wanted.items.iter().filter(there);
         let leaves: Vec<_> = leaves.map(|leaf| leaf.path().to_owned()).collect();

@@ -96,6 +96,7 @@ pub(in crate::pki) fn wanted() -> Wanted {
     sa.profile = Profile::default();
     let mut kubelet = kubeconfig("kubelet.conf", "system:node:master-1", "system:nodes");
     kubelet.new_cluster_only = true;
+    "kubelet".clone_into(&mut kubelet.users[0].process);
     let apiserver = ["kubernetes", "master-1.k8s.internal", "127.0.0.1"];
     let mut etcd = leaf("etcd-server", "pki/etcd/server", "etcd-ca", &["localhost"]);
     etcd.users[0] = User {

@@ -59,6 +59,8 @@ pub enum Reason {
     Forced {
         /// The new one's last second, where its authority leaves it less than its time.
         shortened: Option<i64>,
+        /// Whether a kubeconfig's server and authority are put right, too.
+        corrects: bool,
     },
     /// Refused: what all masters share is made with the cluster, and only then.
     Shared {
@@ -105,6 +107,18 @@ pub enum Reason {
         id: String,
         /// Who has.
         issuer: String,
+    },
+    /// Refused where it is due or named: a kubeconfig that does not trust the node's authority.
+    Distrusts {
+        /// The item.
+        id: String,
+        /// The authority's id.
+        authority: String,
+    },
+    /// Refused where it is due or named: a kubeconfig that points to its pair, and is not the kubelet's.
+    InFiles {
+        /// The item.
+        id: String,
     },
     /// Refused: its key is open to others.
     Exposed {
@@ -208,8 +222,14 @@ impl fmt::Display for Reason {
                 }
                 until(f, *shortened)
             }
-            Self::Forced { shortened } => {
+            Self::Forced {
+                shortened,
+                corrects,
+            } => {
                 f.write_str("by order")?;
+                if *corrects {
+                    f.write_str("; its server and authority are put right")?;
+                }
                 until(f, *shortened)
             }
             Self::Shared { path } => write!(
@@ -249,6 +269,17 @@ impl fmt::Display for Reason {
                 write!(f, "was signed by {issuer}, not by its authority: ")?;
                 remedy(f, Some(id))
             }
+            Self::Distrusts { id, authority } => write!(
+                f,
+                "trusts another authority than this node's {authority}: `stayput certs renew {id} \
+                 --force` puts that right"
+            ),
+            Self::InFiles { id } => write!(
+                f,
+                "points to a certificate and a key in files of their own, which stayput does not \
+                 renew: renew those by what made them, or let `stayput certs renew {id} --force` write \
+                 the kubeconfig anew, with a pair within it"
+            ),
             Self::Exposed { id, exposed } => write!(
                 f,
                 "{path} has mode {mode:04o}, so that others may have its key: `stayput certs renew {id} \

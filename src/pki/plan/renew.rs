@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::reason::Reason;
 use super::signer::signer;
-use super::{Action, Decision, found};
+use super::{Action, Decision};
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Present, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::profile::{Names, Profile};
@@ -69,7 +69,7 @@ struct Renewal<'a> {
 impl Renewal<'_> {
     fn decide(&self) -> Option<(Action, Reason)> {
         let item = self.item;
-        let found = found(self.inventory, item);
+        let found = self.inventory.of(item);
         if matches!(item.kind, Kind::Authority { .. } | Kind::KeyPair { .. }) {
             return self.named.then_some((Action::Refuse, Reason::NotRenewed));
         }
@@ -113,13 +113,17 @@ impl Renewal<'_> {
             validity,
             adds: Names::default(),
             drops: Names::default(),
+            corrects: false,
         };
-        let shortened = self.shortened(validity);
-        Ok((renew, Reason::Forced { shortened }))
+        let reason = Reason::Forced {
+            shortened: self.shortened(validity),
+            corrects: false,
+        };
+        Ok((renew, reason))
     }
 
     fn present(&self, present: &Present) -> Result<(Action, Reason), Stop> {
-        if present.key == KeyState::Elsewhere {
+        if present.key == KeyState::Elsewhere && self.item.is_kubelets() {
             return Err(Stop::Keep(Reason::RenewsItself));
         }
         self.trouble(present)?;
@@ -139,24 +143,39 @@ impl Renewal<'_> {
             };
             return Err(Stop::Keep(reason));
         }
+        let corrects = self.force && self.points_elsewhere(present);
         let renew = Action::Renew {
             adds: names.lacks(&profile.names),
             drops: profile.names.lacks(names),
             profile,
             validity,
+            corrects,
         };
-        Ok((renew, self.why(old, phase, validity)))
-    }
-
-    fn why(&self, old: Validity, phase: Phase, new: Validity) -> Reason {
-        let shortened = self.shortened(new);
-        match phase {
-            Phase::Due | Phase::Expired => Reason::Due {
+        let shortened = self.shortened(validity);
+        let reason = match phase {
+            Phase::Due | Phase::Expired if !corrects => Reason::Due {
                 ends: old.not_after,
                 now: self.now,
                 shortened,
             },
-            Phase::NotYetValid | Phase::Valid => Reason::Forced { shortened },
+            _ => Reason::Forced {
+                shortened,
+                corrects,
+            },
+        };
+        Ok((renew, reason))
+    }
+
+    /// Whether a kubeconfig's server or authority is another one, or its pair is not within it.
+    fn points_elsewhere(&self, present: &Present) -> bool {
+        if present.key == KeyState::Elsewhere {
+            return true;
+        }
+        match (&present.kubeconfig, &self.item.kind) {
+            (Some(is), Kind::Kubeconfig { server, .. }) => {
+                !is.trusts_authority || is.server != *server
+            }
+            _ => false,
         }
     }
 
@@ -177,18 +196,31 @@ impl Renewal<'_> {
             let validity = Validity::of(&present.certificate);
             validity.phase(validity.window(self.wanted.renew_before), self.now) == Phase::Valid
         };
+        let distrusts = present
+            .kubeconfig
+            .as_ref()
+            .is_some_and(|kubeconfig| !kubeconfig.trusts_authority);
         let reason = match (&present.key, &present.signer) {
             (KeyState::Mismatch | KeyState::Absent, _) => Reason::KeyMismatch { id: id() },
             (_, Signer::Foreign(issuer)) => Reason::Foreign {
                 id: id(),
                 issuer: issuer.clone(),
             },
+            (KeyState::Elsewhere, _) => Reason::InFiles { id: id() },
+            _ if distrusts => Reason::Distrusts {
+                id: id(),
+                authority: self.item.authority().unwrap_or_default().to_owned(),
+            },
             _ => return Ok(()),
         };
         match reason {
             _ if self.force => Ok(()),
             // Somebody else's on purpose, perhaps. It matters when it ends.
-            Reason::Foreign { .. } if early && !self.named => Err(Stop::Keep(reason)),
+            Reason::Foreign { .. } | Reason::Distrusts { .. } | Reason::InFiles { .. }
+                if early && !self.named =>
+            {
+                Err(Stop::Keep(reason))
+            }
             _ => Err(Stop::Refuse(reason)),
         }
     }
@@ -214,29 +246,35 @@ impl Renewal<'_> {
         Err(Stop::Keep(reason))
     }
 
-    /// The old subject and usages, and the names of both. A stranger's certificate gives its names
-    /// only: what a stranger calls itself is not what this authority should vouch for.
+    /// The old subject and usages, and the names of both. A stranger's certificate gives its DNS names
+    /// and addresses only: what a stranger calls itself is not what this authority should vouch for.
     fn union(&self, present: &Present) -> Profile {
         let old = &present.certificate.profile;
-        let base = match present.signer {
-            Signer::Foreign(_) => &self.item.profile,
-            Signer::Ours | Signer::Unknown => old,
-        };
-        Profile {
-            names: old.names.union(&self.item.profile.names),
-            ..base.clone()
+        let wants = &self.item.profile;
+        match present.signer {
+            Signer::Foreign(_) => {
+                let mut names = old.names.clone();
+                names.others.clear();
+                Profile {
+                    names: names.union(&wants.names),
+                    ..wants.clone()
+                }
+            }
+            Signer::Ours | Signer::Unknown => Profile {
+                names: old.names.union(&wants.names),
+                ..old.clone()
+            },
         }
     }
 
     fn without_drops(&self, profile: Profile) -> Result<Profile, Stop> {
         let wanted = &self.item.profile.names;
-        let kept = self.drop.lacks(wanted);
-        let names = kept.lacks(wanted);
+        let names = wanted.without(self.drop).lacks(wanted);
         if !names.is_empty() {
             return Err(Stop::Refuse(Reason::NameWanted { names }));
         }
         Ok(Profile {
-            names: self.drop.lacks(&profile.names),
+            names: profile.names.without(self.drop),
             ..profile
         })
     }

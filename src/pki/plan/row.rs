@@ -1,24 +1,18 @@
-//! Decisions as JSON shows them.
-
-use serde::Serialize;
+//! Decisions as people are told of them.
 
 use super::{Action, Decision};
-use crate::pki::issue::Validity;
 use crate::pki::profile::Names;
 use crate::pki::window::date;
 
-/// A decision for JSON. The form is stable: fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A decision in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The item.
     pub id: String,
     /// `keep`, `issue`, `renew`, `restorePublic` or `refuse`.
     pub action: &'static str,
-    /// Why, for people.
+    /// Why.
     pub reason: String,
-    /// The new certificate's first second, in RFC 3339.
-    pub not_before: Option<String>,
     /// The new certificate's last second, in RFC 3339.
     pub not_after: Option<String>,
     /// Names that the new certificate has and the old one had not.
@@ -28,7 +22,7 @@ pub struct Row {
 }
 
 impl Decision {
-    /// The decision for JSON.
+    /// The decision in words.
     pub fn row(&self) -> Row {
         let none = Names::default();
         let (action, validity, adds, drops) = match &self.action {
@@ -46,13 +40,11 @@ impl Decision {
             Action::RestorePublic => ("restorePublic", None, &none, &none),
             Action::Refuse => ("refuse", None, &none, &none),
         };
-        let time = |part: fn(&Validity) -> i64| validity.map(|v| date(part(v)));
         Row {
             id: self.id.clone(),
             action,
             reason: self.reason.to_string(),
-            not_before: time(|v| v.not_before),
-            not_after: time(|v| v.not_after),
+            not_after: validity.map(|validity| date(validity.not_after)),
             adds: adds.list(),
             drops: drops.list(),
         }

@@ -1,7 +1,7 @@
 //! Whether an authority can sign, and until when.
 
+use super::item;
 use super::reason::{AuthorityProblem, Reason};
-use super::{found, item};
 use crate::pki::inventory::{Found, Inventory, KeyState};
 use crate::pki::issue::Validity;
 use crate::pki::wanted::{Item, Wanted};
@@ -22,7 +22,7 @@ pub(super) fn signer(
     let Some(authority) = item(wanted, id) else {
         return Err(refuse(AuthorityProblem::Missing));
     };
-    match found(inventory, authority) {
+    match inventory.of(authority) {
         Found::Absent => Err(refuse(AuthorityProblem::Missing)),
         Found::Present(present) => {
             let validity = Validity::of(&present.certificate);

@@ -58,6 +58,7 @@ fn table(minor: u32) -> String {
             organizations,
             usages,
             names,
+            ..
         } = &item.profile;
         let usages = match (usages.server, usages.client) {
             (true, true) => "both",

@@ -91,10 +91,11 @@ proptest! {
             common_name,
             organizations,
             usages: Usages { server: usages.0, client: usages.1 },
-            names: Names { dns, addresses },
+            names: Names { dns, addresses, ..Names::default() },
+            ..Profile::default()
         };
         present(&mut inventory, "apiserver").certificate.profile = old.clone();
-        let drop = Names { dns: dropped, addresses: Vec::new() };
+        let drop = Names { dns: dropped, ..Names::default() };
         let order = renew_without(&["apiserver"], force, drop.clone());
         let decisions = plan(&order, &wanted, &inventory, NOW);
         let Action::Renew { profile, adds, drops, .. } = &decisions[0].action else {

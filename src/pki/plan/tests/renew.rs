@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use super::{Damage, changed, lines, of, renew, renew_without};
-use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
+use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, KubeconfigState, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::plan::model::{DAY, NOW, YEAR, complete, named, names, present, wanted};
 use crate::pki::plan::{Action, plan};
+use crate::pki::profile::{Names, OtherName};
 
 const FAR: i64 = NOW + 9 * YEAR;
 const LATER: i64 = NOW + 300 * DAY + 4 * 3600;
@@ -88,6 +89,7 @@ fn a_renewal_keeps_subject_usages_and_names() {
         validity,
         adds,
         drops,
+        ..
     } = &decisions[2].action
     else {
         panic!("{decisions:?}");
@@ -155,6 +157,123 @@ fn names_are_left_out_by_order_only() {
     assert_eq!(unknown, names(&["10.0.0.8", "localhost"]));
     let everywhere = renew_without(&[], false, names(&["10.0.0.7", "localhost"]));
     assert!(everywhere.unknown_drops(&wanted, &inventory).is_empty());
+}
+
+#[test]
+fn files_of_whoever_is_no_kubelet_are_nobodys_to_renew() {
+    let wanted = wanted();
+    let refused = "points to a certificate and a key in files of their own";
+    for (ends, all) in [(LATER, "keep"), (SOON, "refuse")] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        present(&mut inventory, "admin.conf").key = KeyState::Elsewhere;
+        let of = |order| of(&order, &wanted, &inventory, "admin.conf");
+        for (order, action) in [
+            (renew(&[], false), all),
+            (renew(&["admin.conf"], false), "refuse"),
+        ] {
+            let line = of(order);
+            assert!(line.starts_with(&format!("{action}: {refused}")), "{line}");
+            assert!(
+                line.contains("`stayput certs renew admin.conf --force`"),
+                "{line}"
+            );
+        }
+        let line = of(renew(&["admin.conf"], true));
+        assert!(line.starts_with("renew: by order"), "{line}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_leads_elsewhere_is_put_right_by_order_only() {
+    type Lead = fn(&mut Inventory);
+    let distrusts: Lead = |found| kubeconfig(found).trusts_authority = false;
+    let points: Lead = |found| kubeconfig(found).server = "https://10.0.0.1:6443".to_owned();
+    let refused = "trusts another authority than this node's ca: `stayput certs renew admin.conf \
+                   --force` puts that right";
+    let wanted = wanted();
+    for (lead, ends, all, named) in [
+        (
+            distrusts,
+            LATER,
+            format!("keep: {refused}"),
+            format!("refuse: {refused}"),
+        ),
+        (
+            distrusts,
+            SOON,
+            format!("refuse: {refused}"),
+            format!("refuse: {refused}"),
+        ),
+        (
+            points,
+            SOON,
+            "renew: due: expires in 12d0h".to_owned(),
+            "renew: due: expires in 12d0h".to_owned(),
+        ),
+    ] {
+        let mut inventory = complete(&wanted, FAR, ends);
+        lead(&mut inventory);
+        let of = |order| of(&order, &wanted, &inventory, "admin.conf");
+        assert_eq!(of(renew(&[], false)), all);
+        assert_eq!(of(renew(&["admin.conf"], false)), named);
+        let forced = "renew: by order; its server and authority are put right";
+        assert_eq!(of(renew(&["admin.conf"], true)), forced);
+    }
+}
+
+fn kubeconfig(inventory: &mut Inventory) -> &mut KubeconfigState {
+    present(inventory, "admin.conf")
+        .kubeconfig
+        .as_mut()
+        .unwrap()
+}
+
+#[test]
+fn other_names_are_kept_and_left_out_by_their_text_and_a_strangers_are_not_kept() {
+    let wanted = wanted();
+    let mut inventory = complete(&wanted, FAR, LATER);
+    let other = OtherName {
+        text: "URI:spiffe://Example.com/api".to_owned(),
+        der: b"\x86\x1cspiffe://Example.com/api".to_vec(),
+    };
+    let all = &mut present(&mut inventory, "apiserver").certificate.profile;
+    all.names.others.push(other);
+    let drops = |inventory: &Inventory, drop: &[&str]| {
+        let order = renew_without(&["apiserver"], true, Names::named(drop));
+        assert!(order.unknown_drops(&wanted, inventory).is_empty());
+        plan(&order, &wanted, inventory, NOW)[0].row().drops
+    };
+    assert_eq!(drops(&inventory, &[]), [""; 0]);
+    let text = "URI:spiffe://Example.com/api";
+    assert_eq!(drops(&inventory, &[text]), [text]);
+    present(&mut inventory, "apiserver").signer = Signer::Foreign("CN=other".to_owned());
+    assert_eq!(drops(&inventory, &[]), [text]);
+}
+
+#[test]
+fn a_name_is_left_out_however_it_was_written() {
+    let wanted = wanted();
+    let mut inventory = complete(&wanted, FAR, LATER);
+    let odd = ["10.0.0.7", "fd00::7", "api.example.com.", "*", "a b"];
+    let all = &mut present(&mut inventory, "apiserver")
+        .certificate
+        .profile
+        .names;
+    all.dns.extend(odd.map(str::to_owned));
+    let drop = Names::named(["10.0.0.7", "FD00::7", "API.example.com.", "*", "a b"]);
+    let order = renew_without(&["apiserver"], true, drop);
+    assert!(order.unknown_drops(&wanted, &inventory).is_empty());
+    let decisions = plan(&order, &wanted, &inventory, NOW);
+    let mut want = odd.map(str::to_owned);
+    want.sort();
+    assert_eq!(decisions[0].row().drops, want);
+    let order = renew_without(
+        &["apiserver"],
+        true,
+        Names::named(["api.example.com", "10.0.0.8"]),
+    );
+    let unknown = order.unknown_drops(&wanted, &inventory);
+    assert_eq!(unknown.list(), ["api.example.com", "10.0.0.8"]);
 }
 
 #[test]
