@@ -79,16 +79,18 @@ pub struct Outcome {
 
 /// Does what the cluster file asks for and is owed for some of these items, of a renewal now or by an
 /// earlier run. What fails stays owed, on disk too. For whoever holds the certificates' lock. Needs a
-/// runtime with timers and I/O; from here on the process takes SIGTERM, SIGINT and SIGHUP itself,
+/// runtime with timers and I/O; `say` hears of each step before it begins. From here on the process takes SIGTERM, SIGINT and SIGHUP itself,
 /// until it ends.
 pub async fn after_renew(
     root: &Root,
     steps: &[AfterRenew],
     items: &[Item],
     owed: &mut Owed,
+    say: fn(&str),
 ) -> Vec<Outcome> {
     let machine = Machine {
         root,
+        say,
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),
     };
@@ -98,6 +100,8 @@ pub async fn after_renew(
 /// Where the steps are done.
 struct Machine<'a> {
     root: &'a Root,
+    /// Where a person reads what is being done: a restart takes seconds, at worst minutes.
+    say: fn(&str),
     processes: Processes,
     limits: Limits,
 }
@@ -118,6 +122,7 @@ impl Machine<'_> {
         if noted.is_ok() {
             for Step { what, ids } in outstanding(steps, items, owed) {
                 let begun = Instant::now();
+                (self.say)(&what.doing());
                 let ended = match what {
                     What::Pod(pod) => self.pod(pod, stop).await,
                     What::Program(hook) => self.program(hook, &ids, stop).await,

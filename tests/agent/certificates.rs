@@ -155,7 +155,7 @@ fn provisioned(domain: &str, days: i64) -> Sandbox {
         synchronised: Synchronised::Yes,
         trusted: false,
     };
-    let mut hold = Hold::take(&root).unwrap();
+    let mut hold = Hold::take(&root, |_| {}).unwrap();
     let session = Session::open(&mut hold, &cluster, &node).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let done = runtime.unwrap().block_on(session.init(true, &moment));

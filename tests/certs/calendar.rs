@@ -87,14 +87,14 @@ impl Master {
             unattended: true,
             ..Renewal::default()
         };
-        let mut hold = Hold::take(&self.root).unwrap();
+        let mut hold = Hold::take(&self.root, |_| {}).unwrap();
         let session = Session::open(&mut hold, cluster, &self.node).unwrap();
         let done = self.runtime.block_on(session.renew(&renewal, moment));
         done.map_err(|error| error.to_string())
     }
 
     fn init(&self, cluster: &Cluster, moment: &Moment) {
-        let mut hold = Hold::take(&self.root).unwrap();
+        let mut hold = Hold::take(&self.root, |_| {}).unwrap();
         let session = Session::open(&mut hold, cluster, &self.node).unwrap();
         let done = self.runtime.block_on(session.init(true, moment)).unwrap();
         assert!(!done.failed(), "{done:?}");

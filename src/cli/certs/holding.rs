@@ -20,7 +20,7 @@ pub(super) fn on_record<T>(
     record: bool,
     work: impl FnOnce(&mut Hold) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut hold = Hold::take(root)?;
+    let mut hold = Hold::take(root, |line| eprintln!("stayput: {line}"))?;
     let put_back = hold.put_back_manifests().map_err(Failure::from);
     put_back.and_then(|()| work(&mut hold)).map_err(|failure| {
         // A mistaken order, or one on a worker, is no failure of renewing.

@@ -52,10 +52,13 @@ pub(super) enum CertsCommand {
 impl From<session::Error> for Failure {
     fn from(error: session::Error) -> Self {
         use session::Error;
+        if is_denied(&error) {
+            return Self::new(exit::OS_ERROR, format!("{error}; run this as root"));
+        }
         match error {
             Error::Lock(error) => error.into(),
             Error::Catalogue(error) => Self::new(exit::CONFIG, error),
-            Error::NotMaster
+            Error::NotMaster { .. }
             | Error::Unknown { .. }
             | Error::BadName(_)
             | Error::NotThere(_)
@@ -66,6 +69,14 @@ impl From<session::Error> for Failure {
             }
         }
     }
+}
+
+/// Whether somebody without the right to has tried it.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let mut kinds = sources.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    let mine = rustix::process::geteuid().is_root();
+    !mine && kinds.any(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 impl From<moment::Error> for Failure {

@@ -7,9 +7,9 @@ use clap::Args;
 use super::holding::on_record;
 use super::words;
 use crate::cli::context::{Context, Failure, block_on};
-use crate::config;
+use crate::config::{self, Cluster, Node};
 use crate::pki::moment::Moment;
-use crate::pki::session::{self, Done, Error, Hold, Renewal, Session, preview};
+use crate::pki::session::{self, Done, Hold, Renewal, Session, on_master, preview};
 use crate::root::Root;
 
 #[derive(Debug, Args)]
@@ -17,11 +17,11 @@ pub(in crate::cli) struct RenewArgs {
     /// Which ones, as `certs status` calls them [default: all that are due]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Also what is not due, or has something wrong that a new one puts right
+    /// Also what is not due, or has something wrong that a new one puts right; needs names
     #[arg(long, requires = "names")]
     force: bool,
-    /// Leave this name or address out of the new certificate; may be given several times
-    #[arg(long, value_name = "NAME", requires = "names")]
+    /// Leave this name or address out of the new certificate; needs --force; may be given several times
+    #[arg(long, value_name = "NAME", requires = "force")]
     drop_name: Vec<String>,
     /// Print the plan, with what would follow, and change nothing
     #[arg(long)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct RenewArgs {
     #[arg(long, conflicts_with = "trust_clock")]
     unattended: bool,
     /// Wait first, for a part of this time that follows from the node's name: masters take turns. A run
-    /// that has something to make good does not wait
+    /// that has something to make good does not wait. Needs --unattended
     #[arg(long, value_name = "TIME", value_parser = time, requires = "unattended")]
     jitter: Option<Duration>,
     /// Issue although the clock stands before the newest time that this node has seen
@@ -59,7 +59,7 @@ pub(super) fn renew(context: &Context, args: RenewArgs) -> Result<u8, Failure> {
         // Hours may have passed since the wait began.
         let (cluster, node) = context.load(&root)?;
         if renewal.unattended && node.master().is_none() {
-            return Ok(nothing(hold));
+            return Ok(nothing(hold, &cluster, &node));
         }
         let session = Session::open(hold, &cluster, &node)?;
         let moment = Moment::read(&root, args.trust_clock)?;
@@ -76,10 +76,12 @@ fn wait(context: &Context, root: &Root, period: Duration) {
 }
 
 /// What a timer's run does where nobody is issued anything: the timer may be enabled on every node.
-fn nothing(hold: &Hold) -> Done {
-    let notices = hold.notices().iter().cloned();
+fn nothing(hold: &Hold, cluster: &Cluster, node: &Node) -> Done {
+    let refusal = on_master(cluster, node)
+        .err()
+        .map(|error| error.to_string());
     Done {
-        notices: notices.chain([Error::NotMaster.to_string()]).collect(),
+        notices: hold.notices().iter().cloned().chain(refusal).collect(),
         ..Done::default()
     }
 }

@@ -55,6 +55,14 @@ impl What<'_> {
         }
     }
 
+    /// For a person who waits.
+    pub(super) fn doing(&self) -> String {
+        match self {
+            Self::Pod(pod) => format!("the new certificate is in its place; restarting {pod}"),
+            Self::Program(_) => format!("running {}", self.name()),
+        }
+    }
+
     /// What tells it from all others, in this run and the next. An argument may hold anything.
     pub(super) fn key(&self) -> String {
         match self {

@@ -86,6 +86,7 @@ async fn pay(
     stop: &mut Stop,
 ) -> Vec<(String, StepResult, String)> {
     let machine = Machine {
+        say: |_| {},
         root,
         processes: Processes::new(Path::new("/proc")),
         limits: Limits::default(),

@@ -1,6 +1,5 @@
 //! What a run did, item by item: planned first, corrected as it goes.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -135,18 +134,5 @@ impl Did {
     /// Whether a person has to look.
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Refused | Self::Failed)
-    }
-}
-
-impl fmt::Display for Did {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kept => "kept",
-            Self::Issued => "issued",
-            Self::Renewed => "renewed",
-            Self::Withheld => "withheld",
-            Self::Refused => "REFUSED",
-            Self::Failed => "FAILED",
-        })
     }
 }

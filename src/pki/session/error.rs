@@ -11,9 +11,14 @@ use crate::pki::{bundle, moment, prepare, store};
 pub enum Error {
     /// Only masters are issued anything.
     #[error(
-        "this node is not among the masters of the cluster file, so nothing is issued on it; a worker's kubelet renews its own certificate"
+        "this node, {node}, is none of the masters of the cluster file ({masters}), so nothing is issued on it. If it is one by another name, give that with --node or as 'name' in the node file; a worker's kubelet renews its own certificate"
     )]
-    NotMaster,
+    NotMaster {
+        /// The node's name in Kubernetes, by default the host name.
+        node: String,
+        /// The masters' names.
+        masters: String,
+    },
     /// Names that are none.
     #[error("there is no certificate '{name}'; the names are {known}")]
     Unknown {

@@ -19,15 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Hold {
     pub(super) root: Root,
     pub(super) notices: Vec<String>,
+    pub(super) say: fn(&str),
     _lock: Lock,
 }
 
 impl Hold {
-    /// Waits for a run that is at work.
-    pub fn take(root: &Root) -> Result<Self, Error> {
+    /// Waits for a run that is at work. `say` hears what is being done, where that takes its time.
+    pub fn take(root: &Root, say: fn(&str)) -> Result<Self, Error> {
         Ok(Self {
             root: root.clone(),
             notices: Vec::new(),
+            say,
             _lock: lock::take(root, lock::CERTIFICATES, PATIENCE)?,
         })
     }

@@ -21,7 +21,7 @@ use super::moment::Moment;
 use super::plan::{Action, Decision, Order, plan};
 use super::prepare::{Prepared, prepare};
 use super::store::{self, Set, Store};
-use super::wanted::{Item, Wanted, wanted};
+use super::wanted::{Item, Kind, Wanted, wanted};
 use crate::config::{Cluster, Node};
 use crate::root::Root;
 use done::{fail, rows, succeed, withhold};
@@ -77,6 +77,9 @@ impl<'a> Session<'a> {
         let issues = decisions.iter().any(|d| d.action.changes());
         if issues {
             moment.may_issue(true)?;
+            self.hold
+                .notices
+                .extend(joining(new_cluster, &self.wanted, &decisions));
             let prepared = prepare(&self.root, &self.wanted, &inventory, &decisions, now)?;
             let prepared: Result<Vec<Prepared>, _> =
                 prepared.into_iter().map(|(_, result)| result).collect();
@@ -220,7 +223,8 @@ impl<'a> Session<'a> {
     /// Does what is owed.
     async fn follow(&self, owed: &mut Owed) -> Vec<Outcome> {
         let steps = &self.cluster.certificates.after_renew;
-        after::after_renew(&self.root, steps, &self.wanted.items, owed).await
+        let say = self.hold.say;
+        after::after_renew(&self.root, steps, &self.wanted.items, owed, say).await
     }
 
     /// Whether a static pod that has to be restarted for an item may run here.
@@ -261,10 +265,37 @@ fn none_of(decisions: &[Decision], reason: &impl ToString) -> Vec<Replaced> {
         .collect()
 }
 
+/// A warning where `--new-cluster` finds all authorities made: a second master's mistake, perhaps.
+fn joining(new_cluster: bool, wanted: &Wanted, decisions: &[Decision]) -> Option<String> {
+    let issued = |item: &&Item| {
+        let issues = |d: &&Decision| d.id == item.id && d.action.changes();
+        decisions.iter().any(|decision| issues(&decision))
+    };
+    let items = || wanted.items.iter();
+    let authority = |item: &&Item| matches!(item.kind, Kind::Authority { .. });
+    if !new_cluster || items().filter(authority).any(|item| issued(&item)) {
+        return None;
+    }
+    let first = items().filter(|item| item.new_cluster_only).filter(issued);
+    let paths: Vec<String> = first
+        .map(|item| item.path().display().to_string())
+        .collect();
+    (!paths.is_empty()).then(|| {
+        format!(
+            "the cluster's authorities were here already; if this machine joins it, remove {} before \
+             `kubeadm join`: only the first master has them",
+            paths.join(" and ")
+        )
+    })
+}
+
 /// What a master should have.
 pub fn on_master(cluster: &Cluster, node: &Node) -> Result<Wanted, Error> {
     if node.master().is_none() {
-        return Err(Error::NotMaster);
+        return Err(Error::NotMaster {
+            node: node.kubernetes_name.to_string(),
+            masters: cluster.master_names(),
+        });
     }
     Ok(wanted(&Catalogue::of(cluster)?, cluster, node))
 }
