@@ -157,7 +157,9 @@ fn provisioned(domain: &str, days: i64) -> Sandbox {
     };
     let mut hold = Hold::take(&root, |_| {}).unwrap();
     let session = Session::open(&mut hold, &cluster, &node).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let done = runtime.unwrap().block_on(session.init(true, &moment));
     assert!(!done.unwrap().failed());
     sandbox

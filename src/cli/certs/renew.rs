@@ -13,6 +13,7 @@ use crate::pki::session::{self, Done, Hold, Renewal, Session, on_master, preview
 use crate::root::Root;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub(in crate::cli) struct RenewArgs {
     /// Which ones, as `certs status` calls them [default: all that are due]
     #[arg(value_name = "NAME")]

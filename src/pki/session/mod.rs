@@ -63,7 +63,8 @@ impl<'a> Session<'a> {
     }
 
     /// Issues what is missing, or nothing at all where something is in the way. Where a pod that uses it
-    /// has its manifest on this machine already, what follows a renewal follows here too.
+    /// has its manifest on this machine already, what follows a renewal follows here too, in a runtime
+    /// as [`after::after_renew`] needs it.
     pub async fn init(mut self, new_cluster: bool, moment: &Moment) -> Result<Done, Error> {
         let now = moment.judged();
         let inventory = inventory::take(&self.root, &self.wanted);
@@ -103,7 +104,7 @@ impl<'a> Session<'a> {
     }
 
     /// Renews what is due and does what follows. One that fails leaves the others alone. What came of it
-    /// is written down for the agent.
+    /// is written down for the agent. Needs a runtime as [`after::after_renew`] does.
     pub async fn renew(mut self, renewal: &Renewal, moment: &Moment) -> Result<Done, Error> {
         let now = moment.judged();
         let inventory = inventory::take(&self.root, &self.wanted);
