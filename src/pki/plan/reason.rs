@@ -242,7 +242,8 @@ impl fmt::Display for Reason {
             Self::Missing => f.write_str("is missing: `stayput certs init` issues it"),
             Self::OfFirstMaster => f.write_str(
                 "is not there: only the master that makes the cluster is issued one, by `stayput \
-                 certs init --new-cluster`",
+                 certs init --new-cluster`; elsewhere use that only if all authorities and the \
+                 service-account keys are here, because it makes what is missing of them",
             ),
             Self::Half {
                 present,
@@ -333,7 +334,7 @@ impl fmt::Display for AuthorityProblem {
 fn not_due(f: &mut fmt::Formatter<'_>, id: &str, span: &str, lacks: &Names) -> fmt::Result {
     write!(f, "not due: expires in {span}")?;
     if lacks.is_empty() {
-        f.write_str("; --force renews it now")
+        write!(f, "; `stayput certs renew {id} --force` renews it now")
     } else {
         write!(
             f,

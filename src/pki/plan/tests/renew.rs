@@ -17,9 +17,12 @@ fn what_is_not_due_stays() {
     let inventory = complete(&wanted, FAR, LATER);
     for order in [renew(&[], false), renew(&[], true)] {
         let lines = lines(&plan(&order, &wanted, &inventory, NOW));
-        let not_due = "keep: not due: expires in 300d4h; --force renews it now";
+        let not_due = "keep: not due: expires in 300d4h; `stayput certs renew";
         let want = ["apiserver", "etcd-server", "admin.conf", "kubelet.conf"];
-        assert_eq!(lines, want.map(|id| format!("{id} {not_due}")));
+        assert_eq!(
+            lines,
+            want.map(|id| format!("{id} {not_due} {id} --force` renews it now"))
+        );
     }
 }
 
@@ -286,7 +289,8 @@ fn what_is_missing_is_inits_business() {
     assert_eq!(lines, want.map(|id| format!("{id} {missing}")));
     let order = renew(&["kubelet.conf"], true);
     let first = "refuse: is not there: only the master that makes the cluster is issued one, by \
-                 `stayput certs init --new-cluster`";
+                 `stayput certs init --new-cluster`; elsewhere use that only if all authorities and the \
+                 service-account keys are here, because it makes what is missing of them";
     assert_eq!(of(&order, &wanted, &inventory, "kubelet.conf"), first);
 }
 
@@ -475,7 +479,7 @@ fn an_authority_that_cannot_sign_is_told_only_when_it_has_to() {
     for (ends, want) in [
         (
             LATER,
-            "keep: not due: expires in 300d4h; --force renews it now",
+            "keep: not due: expires in 300d4h; `stayput certs renew apiserver --force` renews it now",
         ),
         (
             SOON,
