@@ -20,6 +20,9 @@ pub struct Inventory {
     pub authorities: BTreeMap<String, Authority>,
     /// The file of a leaf or kubeconfig that is a symlink, by id: it is read, and never replaced.
     pub links: BTreeMap<String, PathBuf>,
+    /// Certificates that can be read although their pair cannot be used, by id: a new one keeps their
+    /// names.
+    pub remains: BTreeMap<String, Certificate>,
 }
 
 impl Inventory {
@@ -134,6 +137,11 @@ pub fn take(root: &Root, wanted: &Wanted) -> Inventory {
             .authority()
             .and_then(|id| inventory.authorities.get(id));
         if let Some(found) = read::signed(root, item, signer) {
+            if matches!(found, Found::Half { .. } | Found::Unusable { .. })
+                && let Some(certificate) = read::remains(root, &item.kind)
+            {
+                inventory.remains.insert(item.id.clone(), certificate);
+            }
             inventory.found.insert(item.id.clone(), found);
         }
         if let Some(link) = replaced(&item.kind).find(|path| file::is_link(root, path)) {

@@ -116,7 +116,10 @@ impl Order {
             let all = all.union(&item.profile.names);
             match inventory.of(item) {
                 Found::Present(present) => all.union(&present.certificate.profile.names),
-                _ => all,
+                _ => match inventory.remains.get(&item.id) {
+                    Some(certificate) => all.union(&certificate.profile.names),
+                    None => all,
+                },
             }
         });
         drop.without(&all)

@@ -503,3 +503,43 @@ fn no_key_is_kept(existing: &Existing) {
     .good();
     assert_eq!(mode.trim(), "700");
 }
+
+/// What a certificate says is not lost with its key.
+#[test]
+fn a_lost_key_costs_no_names() {
+    let known = format!(
+        "{}\n",
+        quick()
+            .trim_end()
+            .replace('}', ", extraNames: {apiserver: [old.example.com]}}")
+    );
+    for damage in ["missing", "cut off"] {
+        let node = Sandbox::new("master-1", &known);
+        node.ok(&["certs", "init", "--new-cluster"]);
+        node.write("etc/stayput/cluster.yaml", quick().as_bytes());
+        let key = node.path(KUBERNETES).join("pki/apiserver.key");
+        match damage {
+            "missing" => std::fs::remove_file(&key).unwrap(),
+            _ => std::fs::write(&key, "").unwrap(),
+        }
+        let before = node.text("pki/apiserver.crt");
+        let (done, code) = node.json(&["certs", "renew", "apiserver", "--force"]);
+        assert_eq!(code, 0, "{damage}: {done}");
+        assert_eq!(done["items"][0]["drops"], json!([]), "{damage}");
+        let (shown, _) = node.json(&["certs", "status"]);
+        let served = rows(&shown).find(|row| row["id"] == "apiserver").unwrap();
+        let names = served["names"].as_array().unwrap();
+        assert!(
+            names.contains(&json!("old.example.com")),
+            "{damage}: {served}"
+        );
+        let kept = node.path("var/lib/stayput/certificates/old");
+        let kept = std::fs::read_dir(kept)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let kept: Vec<String> = kept
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        assert_eq!(kept, [before], "{damage}");
+    }
+}

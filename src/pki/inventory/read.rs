@@ -108,6 +108,15 @@ fn leaf(
     Ok(Found::Present(Box::new(present)))
 }
 
+/// The certificate of a pair whose key is missing or of no use.
+pub(super) fn remains(root: &Root, kind: &Kind) -> Option<Certificate> {
+    let Kind::Leaf { certificate, .. } = kind else {
+        return None;
+    };
+    let pem = File::read(root, certificate).ok()??;
+    pem.certificates().ok()?.into_iter().next()
+}
+
 fn kubeconfig(root: &Root, path: &Path, authority: Option<&Authority>) -> Result<Found, Found> {
     let Some(file) = File::read(root, path)? else {
         return Err(Found::Absent);

@@ -101,18 +101,21 @@ impl Renewal<'_> {
         }
     }
 
-    /// Something without a certificate that can be read: replaced only by order.
+    /// A pair that cannot be used: replaced only by order. What its certificate still says gives its
+    /// names, as a stranger's does.
     fn replace(&self, why_not: Reason) -> Result<(Action, Reason), Stop> {
         if !self.force {
             return Err(Stop::Refuse(why_not));
         }
-        let profile = self.without_drops(self.item.profile.clone())?;
+        let old = self.inventory.remains.get(&self.item.id);
+        let old = old.map(|certificate| &certificate.profile.names);
+        let profile = self.without_drops(self.named_as(old))?;
         let validity = self.validity()?;
         let renew = Action::Renew {
+            adds: old.map_or_else(Names::default, |old| old.lacks(&profile.names)),
+            drops: old.map_or_else(Names::default, |old| profile.names.lacks(old)),
             profile,
             validity,
-            adds: Names::default(),
-            drops: Names::default(),
             corrects: false,
         };
         let reason = Reason::Forced {
@@ -252,18 +255,22 @@ impl Renewal<'_> {
         let old = &present.certificate.profile;
         let wants = &self.item.profile;
         match present.signer {
-            Signer::Foreign(_) => {
-                let mut names = old.names.clone();
-                names.others.clear();
-                Profile {
-                    names: names.union(&wants.names),
-                    ..wants.clone()
-                }
-            }
+            Signer::Foreign(_) => self.named_as(Some(&old.names)),
             Signer::Ours | Signer::Unknown => Profile {
                 names: old.names.union(&wants.names),
                 ..old.clone()
             },
+        }
+    }
+
+    /// What the catalogue wants, with the DNS names and addresses of another certificate too.
+    fn named_as(&self, names: Option<&Names>) -> Profile {
+        let wants = self.item.profile.clone();
+        let mut names = names.cloned().unwrap_or_default();
+        names.others.clear();
+        Profile {
+            names: names.union(&wants.names),
+            ..wants
         }
     }
 
