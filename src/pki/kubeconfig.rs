@@ -280,8 +280,8 @@ fn changed(
         changes.push(current.cluster.change(AUTHORITY, authority)?);
         changes.push(current.cluster.change("server", new.server)?);
     }
-    let changed = document.with(&changes)?;
-    let Client::Embedded { certificates, key } = parse(changed.as_bytes())?.client else {
+    let new = document.with(&changes)?;
+    let Client::Embedded { certificates, key } = parse(new.as_bytes())?.client else {
         return Err(Error::Unchangeable("no certificate is within it".into()));
     };
     if certificates[0].public_key != key.public_key() {
@@ -289,7 +289,7 @@ fn changed(
             "the new key does not belong to the new certificate",
         ));
     }
-    Ok(changed)
+    Ok(new)
 }
 
 #[cfg(test)]

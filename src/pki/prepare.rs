@@ -1,6 +1,8 @@
 //! Carries a plan out in memory: keys on all cores, certificates, and their verification. What comes
 //! out has been checked as its users will check it, and is ready to take the old ones' places.
 
+mod error;
+
 use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
@@ -18,6 +20,8 @@ use super::verify;
 use super::wanted::{Item, Kind, Wanted};
 use crate::root::Root;
 
+pub use error::Error;
+
 /// kubeadm's modes; its sa.pub is as closed as the key.
 const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
@@ -34,74 +38,8 @@ pub struct Prepared {
     pub certificate: Option<Certificate>,
 }
 
-/// Why something could not be made. Nothing has changed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No key.
-    #[error("{id}: {source}")]
-    Key {
-        /// The item.
-        id: String,
-        /// Why not.
-        source: key::Error,
-    },
-    /// No certificate.
-    #[error("{id}: {source}")]
-    Issue {
-        /// The item.
-        id: String,
-        /// Why not.
-        source: issue::Error,
-    },
-    /// The authority cannot be used.
-    #[error("{id}: the authority '{authority}' is not here or cannot be read")]
-    NoAuthority {
-        /// The item.
-        id: String,
-        /// The authority's id.
-        authority: String,
-    },
-    /// What was issued would not be accepted by those who have to.
-    #[error("{id}: the new certificate was thrown away, it would not be accepted: {source}")]
-    Verify {
-        /// The item.
-        id: String,
-        /// Why not.
-        source: verify::Error,
-    },
-    /// What was issued cannot be read back.
-    #[error("{id}: the new certificate was thrown away: it {source}")]
-    Certificate {
-        /// The item.
-        id: String,
-        /// Why not.
-        source: certificate::Error,
-    },
-    /// The old kubeconfig cannot be renewed.
-    #[error("{id}: {source}")]
-    Kubeconfig {
-        /// The item.
-        id: String,
-        /// Why not.
-        source: kubeconfig::Error,
-    },
-    /// A public key was to be written for something that is no key pair.
-    #[error("{id}: is no key pair")]
-    NoKeyPair {
-        /// The item.
-        id: String,
-    },
-    /// A file cannot be read.
-    #[error("{id}: cannot read {path}: {source}")]
-    Read {
-        /// The item.
-        id: String,
-        /// The file.
-        path: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
+/// An item's id, and what became of it.
+pub type Outcome = (String, Result<Prepared, Error>);
 
 /// Makes everything that the decisions ask for, in their order. Each has a result of its own, but for
 /// keys: without a source of random numbers nothing can be made.
@@ -111,7 +49,7 @@ pub fn prepare(
     inventory: &Inventory,
     decisions: &[Decision],
     now: i64,
-) -> Result<Vec<(String, Result<Prepared, Error>)>, Error> {
+) -> Result<Vec<Outcome>, Error> {
     let tasks: Vec<Task<'_>> = decisions
         .iter()
         .filter_map(|decision| Task::of(decision, wanted))

@@ -116,18 +116,18 @@ fn a_kubeconfig_with_a_strangers_authority_is_put_right_by_order() {
 fn a_kubeconfig_that_points_to_files_is_no_kubelets() {
     let sandbox = good();
     let text = sandbox.text("scheduler.conf");
-    let mut files = String::new();
+    let mut files = Vec::new();
     for line in text.lines() {
         match line.trim().split_once("-data: ") {
             Some((field, value)) if field.starts_with("client-") => {
                 let path = format!("/etc/kubernetes/{field}.pem");
                 sandbox.write(&path[1..], &STANDARD.decode(value).unwrap());
-                files += &format!("    {field}: {path}\n");
+                files.push(format!("    {field}: {path}\n"));
             }
-            _ => files += &format!("{line}\n"),
+            _ => files.push(format!("{line}\n")),
         }
     }
-    sandbox.write("etc/kubernetes/scheduler.conf", files.as_bytes());
+    sandbox.write("etc/kubernetes/scheduler.conf", files.concat().as_bytes());
     let said = sandbox.fails(&["certs", "renew", "scheduler.conf"], 1);
     assert!(
         said.contains("REFUSED") && !said.contains("kubelet"),
