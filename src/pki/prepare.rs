@@ -349,10 +349,11 @@ impl Press<'_> {
 
     /// The certificate that is being replaced.
     fn old(&self, id: &str) -> Option<Vec<u8>> {
-        match self.inventory.found.get(id) {
-            Some(Found::Present(present)) => Some(present.certificate.to_pem().into_bytes()),
-            _ => None,
-        }
+        let certificate = match self.inventory.found.get(id) {
+            Some(Found::Present(present)) => Some(&present.certificate),
+            _ => self.inventory.remains.get(id),
+        };
+        certificate.map(|certificate| certificate.to_pem().into_bytes())
     }
 }
 

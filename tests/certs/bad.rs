@@ -219,6 +219,21 @@ const CASES: &[(&str, Case)] = &[
         },
     ),
     (
+        "an authority's key that everybody can read",
+        Case {
+            damage: |sandbox| {
+                std::fs::set_permissions(sandbox.at("pki/ca.key"), Permissions::from_mode(0o644))
+                    .unwrap();
+            },
+            arguments: FORCED,
+            says: &[
+                "its authority ca has a key that others may have",
+                "`chmod 0600 /etc/kubernetes/pki/ca.key`",
+            ],
+            status: ("ca", "wrongMode", &["/etc/kubernetes/pki/ca.key"]),
+        },
+    ),
+    (
         "a key that everybody can read",
         Case {
             damage: |sandbox| {

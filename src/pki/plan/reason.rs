@@ -157,6 +157,8 @@ pub enum AuthorityProblem {
     Unusable,
     /// Its key is kept elsewhere.
     NoKey,
+    /// Its key is open to others.
+    Exposed(Exposed),
     /// It ended at that time.
     Expired(i64),
     /// It begins at that time.

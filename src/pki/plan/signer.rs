@@ -2,9 +2,9 @@
 
 use super::item;
 use super::reason::{AuthorityProblem, Reason};
-use crate::pki::inventory::{Found, Inventory, KeyState};
+use crate::pki::inventory::{Exposed, Found, Inventory, KeyState};
 use crate::pki::issue::Validity;
-use crate::pki::wanted::{Item, Wanted};
+use crate::pki::wanted::{Item, Kind, Wanted};
 use crate::pki::window::Phase;
 
 /// From when to when the authority of `leaf` is valid, if it can sign now.
@@ -25,6 +25,13 @@ pub(super) fn signer(
     match inventory.of(authority) {
         Found::Absent => Err(refuse(AuthorityProblem::Missing)),
         Found::Present(present) => {
+            let is_key = |exposed: &&Exposed| match &authority.kind {
+                Kind::Authority { key, .. } => exposed.path == *key,
+                _ => false,
+            };
+            if let Some(exposed) = present.exposed.iter().find(is_key) {
+                return Err(refuse(AuthorityProblem::Exposed(exposed.clone())));
+            }
             let validity = Validity::of(&present.certificate);
             can_sign(&present.key, validity, now).map_err(refuse)?;
             Ok(validity)

@@ -116,6 +116,13 @@ impl fmt::Display for AuthorityProblem {
             Self::NoKey => f.write_str(
                 "has no key on this machine: issue it where the key is kept, and copy it here",
             ),
+            Self::Exposed(exposed) => write!(
+                f,
+                "has a key that others may have, {path} has mode {mode:04o}: `chmod 0600 {path}` once you \
+                 know who could read it",
+                path = exposed.path.display(),
+                mode = exposed.mode
+            ),
             Self::Expired(at) => write!(
                 f,
                 "EXPIRED at {}: nothing that it signs is accepted; the cluster needs a new authority",
