@@ -285,6 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_follow_is_a_warning_before_any_run() {
+        let record = Record {
+            owed: vec!["kube-scheduler for scheduler.conf".into()],
+            ..Record::default()
+        };
+        let known = Known {
+            record: Ok(Some(record)),
+            left_out: Vec::new(),
+        };
+        let status = outlook(&known, NOW);
+        assert_eq!(status.loudness, Loudness::Warning);
+        assert_eq!((status.last_run, status.last_success), (None, None));
+        let remarks = status.remarks.join("\n");
+        for part in ["stayput-renew.timer", "kube-scheduler for scheduler.conf"] {
+            assert!(remarks.contains(part), "{remarks}");
+        }
+    }
+
+    #[test]
     fn a_clock_that_went_back_makes_nothing_younger() {
         let record = after_run(
             None,

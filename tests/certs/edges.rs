@@ -118,6 +118,34 @@ fn a_run_that_is_told_to_end_tells_what_it_left_undone() {
 }
 
 #[test]
+fn what_a_run_did_not_live_to_do_is_done_by_the_next() {
+    let node = master(
+        "{command: [/usr/local/sbin/block], timeout: 10m}, {command: [/usr/local/sbin/note]}",
+    );
+    program(&node, "note", "echo \"$@\" >> noted");
+    let mut process = blocked(&node);
+    // It is at work: nothing is left undone.
+    let (status, _) = node.json(&["certs", "status"]);
+    assert_eq!(status["notices"], Value::Array(Vec::new()));
+    let new = certificate(&node);
+    process.signal(Signal::KILL);
+    process.end();
+    // The program itself lives on, as one does whose parent dies.
+    node.write("go", b"");
+    let said = node.fails(&["certs", "status"], 1);
+    assert!(
+        said.contains("/usr/local/sbin/note for apiserver"),
+        "{said}"
+    );
+    let said = node.ok(&["certs", "renew"]);
+    assert!(said.contains("earlier renewal"), "{said}");
+    assert_eq!(text(&node, "noted"), "apiserver\n");
+    assert_eq!(certificate(&node), new);
+    node.ok(&["certs", "renew"]);
+    assert_eq!(text(&node, "noted"), "apiserver\n");
+}
+
+#[test]
 fn programs_hear_what_was_renewed_for_them() {
     let node = master(
         "{command: [/usr/local/sbin/note, all, \"$(touch shell)\"]}, \
@@ -193,9 +221,10 @@ fn a_program_that_fails_holds_nothing_up() {
 #[test]
 fn a_run_leaves_a_record_without_secrets() {
     let node = master("staticPods");
-    node.ok(&APISERVER);
+    node.ok(&["certs", "renew"]);
     let record = record(&node);
     assert_eq!(record["failure"], Value::Null);
+    assert!(record["lastRun"].is_i64());
     assert_eq!(record["lastRun"], record["lastSuccess"]);
     let items = record["items"].as_array().unwrap();
     let ids: Vec<&str> = items
