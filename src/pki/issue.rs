@@ -3,7 +3,7 @@
 //!
 //! rcgen writes all but the two names, and what others' certificates may hold of names and usages: it
 //! keeps a name as a map, which has no place for `DC=corp, DC=example` or for several organizations.
-//! So the names are written by [`tbs`], the authority's as the
+//! So the names are written by `tbs`, the authority's as the
 //! bytes of its own certificate, and the whole is signed afterwards. What was issued is read again
 //! and compared with what was asked for before anybody sees it.
 

@@ -391,7 +391,7 @@ fn wrong_orders() {
                 "a b",
             ],
             65,
-            &["'a b' is neither a DNS name nor an address"],
+            &["none of these certificates has a b"],
         ),
         (
             &["certs", "renew", "ca", "--force"],
@@ -413,7 +413,7 @@ fn wrong_orders() {
 fn a_worker() {
     let sandbox = Sandbox::new("worker-1", &quick());
     let says = [
-        "not among the masters of the cluster file",
+        "this node, worker-1, is none of the masters of the cluster file (master-1, master-2, master-3)",
         "a worker's kubelet renews its own",
     ];
     for command in ["init", "renew", "status", "verify"] {

@@ -229,11 +229,14 @@ fn what_was_taken() {
 fn what_went_wrong() {
     let sandbox = good();
     for (arguments, code) in [
-        (["certs", "renew", "nothing", "--force"], 65),
-        (["certs", "renew", "apiserver", "--drop-name=a b"], 65),
+        (&["certs", "renew", "nothing", "--force"][..], 65),
+        (
+            &["certs", "renew", "apiserver", "--force", "--drop-name=a b"],
+            65,
+        ),
     ] {
         let output = sandbox
-            .command(&arguments)
+            .command(arguments)
             .args(["-o", "json"])
             .output()
             .unwrap();

@@ -60,7 +60,6 @@ impl From<session::Error> for Failure {
             Error::Catalogue(error) => Self::new(exit::CONFIG, error),
             Error::NotMaster { .. }
             | Error::Unknown { .. }
-            | Error::BadName(_)
             | Error::NotThere(_)
             | Error::Bundle(_) => Self::new(exit::BAD_DATA, error),
             Error::Clock(_) | Error::Prepare(_) => Self::new(exit::UNAVAILABLE, error),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::LIMIT;
 
-/// Why there is no bundle, or why it is not taken. Names are relative to [`FOLDER`].
+/// Why there is no bundle, or why it is not taken. Names are relative to [`FOLDER`](crate::pki::FOLDER).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of this machine cannot be read.

@@ -27,9 +27,6 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// A name to drop that is none.
-    #[error("'{0}' is neither a DNS name nor an address, so no certificate has it")]
-    BadName(String),
     /// Names to drop that no certificate has.
     #[error("nothing to drop: none of these certificates has {0}; see `stayput certs status`")]
     NotThere(Names),

@@ -28,13 +28,10 @@ impl Renewal {
 
     /// The order, once everything that it names is known.
     pub(super) fn order(&self, wanted: &Wanted, inventory: &Inventory) -> Result<Order, Error> {
-        if let Some(text) = self.drop.iter().find(|text| Names::of([text]).is_empty()) {
-            return Err(Error::BadName(text.clone()));
-        }
         let order = Order::Renew {
             only: self.names.iter().cloned().collect(),
             force: self.force,
-            drop: Names::of(&self.drop),
+            drop: Names::named(&self.drop),
         };
         if let Some(name) = order.unknown_items(wanted).into_iter().next() {
             let known: Vec<&str> = wanted.items.iter().map(|item| item.id.as_str()).collect();
