@@ -359,7 +359,7 @@ fn a_worker_s_timer_is_no_failure() {
     assert!(
         done["notices"]
             .to_string()
-            .contains("not among the masters"),
+            .contains("is none of the masters"),
         "{done}"
     );
     node.fails(&["certs", "renew"], 65);
