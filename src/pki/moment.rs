@@ -7,7 +7,7 @@
 //! - Expiry is judged by the later of the clock and that time ([`Moment::judged`]).
 //! - Nobody issues while the clock stands before that time, unless a person vouches for the clock.
 //!   A step of at most [`TOLERANCE`] is no alarm: a time service may take one, and a certificate that
-//!   begins [`BACKDATED`](super::issue::BACKDATED) seconds before the newest time is valid by such a
+//!   begins [`BACKDATED`] seconds before the newest time is valid by such a
 //!   clock too.
 //! - A timer issues only while the kernel knows of a time service. A person is asked for less, because
 //!   a machine without one still has to be repaired.
