@@ -1,7 +1,7 @@
 //! `stayput certs verify`.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use clap::Args;
@@ -44,10 +44,11 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
     let notices = unfinished(&root, &cluster, &wanted, &inventory);
     let servers = if args.live {
         let view = block_on(show::in_force(context, &root))?;
-        let own: &[IpAddr] = node
+        let book: &[IpAddr] = node
             .master()
             .map_or(&[], |master| view.book.addresses(master));
-        live::look(&root, &live::servers(&cluster, &node, own), PATIENCE)
+        let own: Vec<IpAddr> = book.iter().copied().filter(is_here).collect();
+        live::look(&root, &live::servers(&cluster, &node, &own), PATIENCE)
     } else {
         Vec::new()
     };
@@ -65,6 +66,11 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
     } else {
         exit::DISAGREES
     })
+}
+
+/// Whether an address of the book is this machine's now: nobody else is asked.
+fn is_here(address: &IpAddr) -> bool {
+    UdpSocket::bind((*address, 0)).is_ok()
 }
 
 fn text(verdict: &Verdict) -> String {
