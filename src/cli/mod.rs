@@ -62,11 +62,12 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all is well; 1 something disagrees, needs attention or was refused, or a surface could
-not follow; 2 bad usage; 65 bad input (nothing has changed); 69 what is needed is not there, does not
-answer or failed; 70 the agent does not understand this program (another version?); 71 the operating
-system refused, or the saved book cannot be read; 75 another stayput is at work, try again; 78 a bad
-cluster or node file.";
+Exit codes: 0 all is well; 1 something disagrees, needs attention or was
+refused, or a surface could not follow; 2 bad usage; 65 bad input (nothing has
+changed); 69 what is needed is not there, does not answer or failed; 70 the
+agent does not understand this program (another version?); 71 the operating
+system refused, or the saved book cannot be read; 75 another stayput is at
+work, try again; 78 a bad cluster or node file.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
