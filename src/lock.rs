@@ -22,8 +22,17 @@ pub const BOOK: &str = "/run/stayput/lock";
 pub const CERTIFICATES: &str = "/run/stayput/certs.lock";
 
 /// The lock, held until it is dropped.
+///
+/// It is given back by name, not only by closing the file: a process that another thread is starting
+/// right now has every open file too until its exec (flock(2)).
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, never read")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +86,10 @@ pub fn is_held(root: &Root, path: &'static str) -> Result<bool, Error> {
         Err(error) => return Err(failed(error)),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(false),
+        Ok(()) => {
+            drop(Lock(file));
+            Ok(false)
+        }
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

@@ -3,8 +3,9 @@
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -172,12 +173,12 @@ async fn whoever_has_the_port_is_named_and_a_failure() {
         }
         lab.cluster().haproxy.binary = binary.into();
         lab.cluster().haproxy.reload = reload;
-        let squatter = TcpListener::bind(lab.endpoint()).unwrap();
+        let squatter = Squatter::at(lab.endpoint());
         let error = lab.apply().await.unwrap_err().to_string();
         let taken = format!("{} is taken by", lab.endpoint());
         assert!(error.contains(&taken), "{error}");
         assert!(
-            error.contains(&format!("(pid {})", std::process::id())),
+            error.contains(&format!("(pid {})", squatter.process.id())),
             "{error}"
         );
         assert!(lab.file().contains("server master-1 "));
@@ -216,12 +217,12 @@ async fn a_reload_that_meets_a_taken_port_is_told_with_the_holder() {
     }
     let mut lab = Lab::new();
     lab.start().await;
-    let squatter = TcpListener::bind("127.0.0.1:0").unwrap();
+    let squatter = Squatter::at("127.0.0.1:0");
     let pid = lab.pid();
-    lab.cluster().endpoint.port = squatter.local_addr().unwrap().port();
+    lab.cluster().endpoint.port = squatter.address.port();
     let error = lab.apply().await.unwrap_err().to_string();
     assert!(
-        error.contains(&format!("(pid {})", std::process::id())),
+        error.contains(&format!("(pid {})", squatter.process.id())),
         "{error}"
     );
     assert_eq!(lab.pid(), pid, "the old process goes on");
@@ -230,6 +231,31 @@ async fn a_reload_that_meets_a_taken_port_is_told_with_the_holder() {
     drop(squatter);
     lab.apply().await.unwrap();
     assert!(lab.observe().await.agrees());
+}
+
+/// Another process that listens. This one's own sockets are seen in each process that some other
+/// test is starting, too.
+struct Squatter {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Squatter {
+    fn at(address: impl ToSocketAddrs) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut program = Command::new("sleep");
+        program.arg("infinity").stdin(OwnedFd::from(listener));
+        let process = program.spawn().unwrap();
+        Self { address, process }
+    }
+}
+
+impl Drop for Squatter {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Under the shipped unit the agent sees nobody's descriptors, HAProxy's neither.
