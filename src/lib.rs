@@ -51,6 +51,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod api;
 pub mod book;
 pub mod check;
 pub mod cli;
@@ -61,6 +62,7 @@ pub mod control;
 pub mod engine;
 pub mod file;
 pub mod health;
+pub mod kubeadm;
 pub mod lock;
 pub mod name;
 pub mod own;

@@ -1,4 +1,4 @@
-//! Which program does the commands that make or read keys.
+//! Which program does the commands that make, read or use keys.
 //!
 //! Linked into the agent, their libraries would be more than a megabyte of its memory, on every node and
 //! for nothing: the agent cannot read a key. So there are two programs of one library, and a
@@ -12,6 +12,7 @@ use std::process::Command;
 use super::certs::{self, CertsCommand};
 use super::context::{Context, Failure};
 use super::exit;
+use super::kubeadm::{self, KubeadmCommand};
 use super::kubeconfig::{self, KubeconfigArgs};
 
 /// The other program's name.
@@ -22,6 +23,7 @@ const PROGRAM: &str = "stayput-certs";
 #[derive(Debug)]
 pub struct Certificates {
     pub(super) certs: fn(&Context, CertsCommand) -> Result<u8, Failure>,
+    pub(super) kubeadm: fn(&Context, KubeadmCommand) -> Result<u8, Failure>,
     pub(super) kubeconfig: fn(&Context, KubeconfigArgs) -> Result<u8, Failure>,
 }
 
@@ -30,6 +32,7 @@ impl Certificates {
     pub fn within() -> Self {
         Self {
             certs: certs::certs,
+            kubeadm: kubeadm::kubeadm,
             kubeconfig: kubeconfig::kubeconfig,
         }
     }
@@ -38,6 +41,7 @@ impl Certificates {
     pub fn beside() -> Self {
         Self {
             certs: |_, _| Err(become_the_other()),
+            kubeadm: |_, _| Err(become_the_other()),
             kubeconfig: |_, _| Err(become_the_other()),
         }
     }

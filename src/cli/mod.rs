@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod demo;
 mod event;
+mod kubeadm;
 mod kubeconfig;
 mod output;
 mod run;
@@ -163,6 +164,9 @@ enum Command {
     /// Certificates on names: issue, renew, look, verify
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// What kubeadm pins to addresses: write a cluster without, find it, mend it
+    #[command(subcommand)]
+    Kubeadm(kubeadm::KubeadmCommand),
     /// Make a kubeconfig for a machine outside of the cluster, from admin.conf
     Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Show all of it in a scratch folder, without root
@@ -214,6 +218,7 @@ fn run(cli: Cli, certificates: &Certificates) -> Result<u8, Failure> {
         Command::Haproxy(command) => show::haproxy(&context, command),
         Command::Provisioned(args) => event::provisioned(&context, args),
         Command::Certs(command) => (certificates.certs)(&context, command),
+        Command::Kubeadm(command) => (certificates.kubeadm)(&context, command),
         Command::Kubeconfig(args) => (certificates.kubeconfig)(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions { shell } => {
