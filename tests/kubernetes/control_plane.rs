@@ -1,11 +1,12 @@
 //! A control plane on a node, made with kubeadm, and what its user sees of it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::kit::VERSION;
+use crate::lab::Lab;
 use crate::measure::{measured, within};
 use crate::node::Node;
 
@@ -62,6 +63,22 @@ haproxy: {{reload: [/usr/bin/pkill, -USR2, -F, /run/haproxy.pid]}}
     text
 }
 
+/// The first master of a new cluster, by stayput's certificates and kubeadm: complete and at work.
+pub(crate) fn founded(lab: &Lab, way: Way, masters: &[(&str, &str)]) -> Node {
+    let (name, address) = masters[0];
+    let mut node = lab.node(name, address, &cluster(way, masters));
+    node.stayput(&["certs", "init", "--new-cluster"]).good();
+    let issued = certificates(&node);
+    node.start_agent();
+    node.start_haproxy();
+    let configuration = configuration(&node, address);
+    init(&mut node, &configuration, &[]);
+    takes_writes(&node, "first");
+    // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
+    assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
+    node
+}
+
 /// `kubeadm init` with its configuration and the lab's, and a kubelet.
 pub(crate) fn init(node: &mut Node, configuration: &str, arguments: &[&str]) {
     node.write(
@@ -69,14 +86,10 @@ pub(crate) fn init(node: &mut Node, configuration: &str, arguments: &[&str]) {
         &format!("{configuration}{KUBELET}"),
     );
     let init = ["init", "--config=/etc/kubernetes/kubeadm.yaml", IGNORED];
-    let (said, time) = {
-        node.start_kubelet();
-        let began = std::time::Instant::now();
-        (node.kubeadm(&[&init, arguments].concat()), began.elapsed())
-    };
-    println!("{}{}", said.out, said.err);
-    said.good();
-    measured("kubeadm init", time);
+    node.start_kubelet();
+    let began = Instant::now();
+    node.kubeadm(&[&init, arguments].concat()).good();
+    measured("kubeadm init", began.elapsed());
 }
 
 /// The API takes a write through the endpoint and gives it back; how long that took.
@@ -163,6 +176,21 @@ pub(crate) fn certificates(node: &Node) -> BTreeMap<String, Vec<u8>> {
     }
     assert!(files.len() > 10, "{:?}", files.keys());
     files
+}
+
+/// Nothing but these files, by the end of their path, has other bytes than before.
+pub(crate) fn assert_same(
+    before: &BTreeMap<String, Vec<u8>>,
+    after: &BTreeMap<String, Vec<u8>>,
+    but: &[&str],
+) {
+    let files: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<&String> = files
+        .into_iter()
+        .filter(|file| before.get(*file) != after.get(*file))
+        .filter(|file| !but.iter().any(|end| file.ends_with(end)))
+        .collect();
+    assert!(changed.is_empty(), "other bytes: {changed:?}");
 }
 
 /// The processes of the control plane.

@@ -17,6 +17,7 @@ mod kit;
 mod lab;
 mod measure;
 mod node;
+mod renewal;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

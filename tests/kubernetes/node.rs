@@ -13,7 +13,7 @@ use crate::measure::within;
 use crate::support::{STAYPUT, Said, run};
 
 /// The folders and files that the node has instead of the machine's. `$1`: the node's folder, `$2`: its
-/// name, `$3`: Kubernetes' programs, `$4`: the folder of stayput's.
+/// name, `$3`: Kubernetes' programs, `$4`: the folder of stayput's, `$5`: that of this suite.
 const BOOT: &str = r#"
 hostname "$2"
 mount -t proc proc /proc
@@ -22,6 +22,7 @@ for program in stayput stayput-certs; do
     touch "$1/sbin/$program"
     mount --bind "$4/$program" "$1/sbin/$program"
 done
+cp "$5/crictl" "$1/sbin/crictl"
 mount --rbind "$1/sbin" /usr/local/sbin
 # The kubelet sets these for the whole machine where they differ: it sees files that have what it wants.
 while read -r name value; do
@@ -116,6 +117,7 @@ impl Node {
         furnish(&folder, name, cluster);
         cgroup::make(name);
         let programs = Path::new(STAYPUT).parent().unwrap();
+        let suite = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernetes"));
         let log = std::fs::File::create(folder.join("log/boot")).unwrap();
         let boot = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", "nsenter"])
@@ -130,7 +132,7 @@ impl Node {
                 "private",
             ])
             .args(["--fork", "--kill-child", "sh", "-ec", BOOT, "sh"])
-            .args([&folder, Path::new(name), &kit.bin, programs])
+            .args([&folder, Path::new(name), &kit.bin, programs, suite])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -247,7 +249,7 @@ impl Node {
     }
 
     /// Starts something that runs beside the pods, in the node's control groups.
-    fn spawn(&mut self, name: &'static str, words: &[&str]) {
+    pub(crate) fn spawn(&mut self, name: &'static str, words: &[&str]) {
         let log = self.folder.join("log").join(name);
         let log = std::fs::File::options()
             .create(true)
@@ -275,11 +277,21 @@ impl Node {
         });
     }
 
+    /// What [`spawn`](Self::spawn) started ends by itself.
+    pub(crate) fn must_end(&mut self, name: &'static str) {
+        let mut child = self.running.remove(name).unwrap();
+        within("it ends", Duration::from_mins(1), || {
+            child.try_wait().unwrap().ok_or_else(|| name.to_owned())
+        });
+    }
+
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start_agent(&mut self) {
         self.spawn("agent", &["stayput", "run"]);
         within("the agent is ready", Duration::from_mins(1), || {
-            self.ok("stayput", &["status"])
+            let log = std::fs::read_to_string(self.folder.join("log/agent")).unwrap();
+            let ready = log.lines().any(|line| line.ends_with("ready"));
+            ready.then_some(()).ok_or(log)
         });
     }
 
