@@ -310,8 +310,11 @@ impl<'a> Wanted<'a> {
         for line in self.head(way, &commands, &upgrade) {
             let _ = writeln!(text, "{}", format!("# {line}").trim_end());
         }
-        for document in documents {
-            text += "---\n";
+        for (index, document) in documents.iter().enumerate() {
+            if index > 0 {
+                // Not before the first: to kubeadm comments alone are a document without a kind.
+                text += "---\n";
+            }
             text += &yaml::write(document)?;
         }
         Ok(Configuration {
