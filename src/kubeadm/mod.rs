@@ -11,4 +11,5 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod manifest;
 pub mod pin;
