@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::Cluster;
 use crate::file;
 use crate::name::Name;
-use crate::pki::after::static_pod::MANIFESTS;
+use crate::static_pod::MANIFESTS;
 use crate::root::Root;
 use crate::yaml::{self, Tree, mapping, texts};
 
