@@ -9,6 +9,7 @@ use crate::kit::VERSION;
 use crate::lab::Lab;
 use crate::measure::{measured, within};
 use crate::node::Node;
+use crate::support::Said;
 
 pub(crate) const DOMAIN: &str = "prod.k8s.internal";
 pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
@@ -24,6 +25,9 @@ cgroupDriver: cgroupfs
 failSwapOn: false
 imageGCHighThresholdPercent: 100
 ";
+
+/// Where kubeadm finds its configuration.
+const KUBEADM: &str = "/etc/kubernetes/kubeadm.yaml";
 
 /// What kubeadm's preflight checks may find here: no registry, no crictl, little memory.
 const IGNORED: &str = "--ignore-preflight-errors=all";
@@ -42,7 +46,7 @@ pub(crate) fn cluster(way: Way, masters: &[(&str, &str)]) -> String {
     let mut text = format!(
         "domain: {DOMAIN}
 endpoint: {{name: api, port: 8443}}
-kubernetes: {{version: \"1.20\"}}
+kubernetes: {{version: \"{VERSION}\", podSubnet: 10.244.0.0/16}}
 dns: {{listen: [\"127.0.0.1:53\"]}}
 haproxy: {{reload: [/usr/bin/pkill, -USR2, -F, /run/haproxy.pid]}}
 "
@@ -63,33 +67,63 @@ haproxy: {{reload: [/usr/bin/pkill, -USR2, -F, /run/haproxy.pid]}}
     text
 }
 
-/// The first master of a new cluster, by stayput's certificates and kubeadm: complete and at work.
+/// The first master of a new cluster, by the steps that `stayput kubeadm config` prints: complete and
+/// at work.
 pub(crate) fn founded(lab: &Lab, way: Way, masters: &[(&str, &str)]) -> Node {
     let (name, address) = masters[0];
     let mut node = lab.node(name, address, &cluster(way, masters));
-    node.stayput(&["certs", "init", "--new-cluster"]).good();
+    let steps = configure(&node, &[]);
+    let [certificates_first, rest @ ..] = &steps[..] else {
+        panic!("{steps:?}");
+    };
+    assert_eq!(certificates_first, "stayput certs init --new-cluster");
+    follow(&node, certificates_first);
     let issued = certificates(&node);
     node.start_agent();
     node.start_haproxy();
-    let configuration = configuration(&node, address);
-    init(&mut node, &configuration, &[]);
+    node.start_kubelet();
+    let began = Instant::now();
+    for step in rest {
+        follow(&node, step);
+    }
+    measured("kubeadm init", began.elapsed());
     takes_writes(&node, "first");
     // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
     assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
     node
 }
 
-/// `kubeadm init` with its configuration and the lab's, and a kubelet.
-pub(crate) fn init(node: &mut Node, configuration: &str, arguments: &[&str]) {
-    node.write(
-        "etc/kubernetes/kubeadm.yaml",
-        &format!("{configuration}{KUBELET}"),
-    );
-    let init = ["init", "--config=/etc/kubernetes/kubeadm.yaml", IGNORED];
-    node.start_kubelet();
-    let began = Instant::now();
-    node.kubeadm(&[&init, arguments].concat()).good();
-    measured("kubeadm init", began.elapsed());
+/// Writes kubeadm's configuration with these arguments, and the lab's for kubelets: the steps that it
+/// asks for.
+pub(crate) fn configure(node: &Node, arguments: &[&str]) -> Vec<String> {
+    let config = [
+        "kubeadm",
+        "config",
+        "--cri-socket",
+        "/run/containerd/containerd.sock",
+    ];
+    let text = node.stayput(&[&config, arguments].concat()).good();
+    let steps = text
+        .lines()
+        .skip_while(|line| !line.starts_with("# In this order"))
+        .skip(1)
+        .map_while(|line| line.strip_prefix("#   "));
+    let steps: Vec<String> = steps.map(|step| step.replace("FILE", KUBEADM)).collect();
+    assert!(steps.len() > 1, "{text}");
+    node.write(KUBEADM, &format!("{text}{KUBELET}"));
+    steps
+}
+
+/// Runs a step that a person would type.
+pub(crate) fn follow(node: &Node, step: &str) -> Said {
+    let lab = if step.starts_with("kubeadm ") {
+        IGNORED
+    } else {
+        ""
+    };
+    let said = node.run("sh", &["-c", &format!("{step} {lab}")]);
+    assert_eq!(said.code, 0, "{step}: {said:#?}");
+    said
 }
 
 /// The API takes a write through the endpoint and gives it back; how long that took.
@@ -245,25 +279,4 @@ pub(crate) fn pods_know(node: &Node, master: &str, address: &str) -> Duration {
 /// A JSON answer of stayput.
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-/// The configuration that kubeadm gets.
-pub(crate) fn configuration(node: &Node, address: &str) -> String {
-    let name = &node.name;
-    format!(
-        "apiVersion: kubeadm.k8s.io/v1beta2
-kind: InitConfiguration
-localAPIEndpoint: {{advertiseAddress: {address}, bindPort: 6443}}
-nodeRegistration:
-  name: {name}
-  criSocket: /run/containerd/containerd.sock
----
-apiVersion: kubeadm.k8s.io/v1beta2
-kind: ClusterConfiguration
-kubernetesVersion: v{VERSION}
-clusterName: kubernetes
-controlPlaneEndpoint: {ENDPOINT}:8443
-networking: {{serviceSubnet: 10.96.0.0/12, podSubnet: 10.244.0.0/16, dnsDomain: cluster.local}}
-"
-    )
 }

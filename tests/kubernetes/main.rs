@@ -16,6 +16,7 @@ mod fresh;
 mod kit;
 mod lab;
 mod measure;
+mod moves;
 mod node;
 mod renewal;
 #[expect(dead_code, reason = "the other tests use the rest")]

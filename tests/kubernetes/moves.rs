@@ -29,18 +29,30 @@ fn moves(way: Way) {
     let began = Instant::now();
     node.readdress(AFTER);
     takes_writes(&node, "moved");
-    measured(&format!("address changed ({way:?}): until a write"), began.elapsed());
+    measured(
+        &format!("address changed ({way:?}): until a write"),
+        began.elapsed(),
+    );
     // With stable addresses the map has those, and never changes.
     pods_know(&node, "master-1", advertised);
-    measured(&format!("address changed ({way:?}): until the pods know"), began.elapsed());
+    measured(
+        &format!("address changed ({way:?}): until the pods know"),
+        began.elapsed(),
+    );
     within("default/kubernetes is right", PATIENCE, || {
         let found = endpoints(&node)?;
         (found == advertised).then_some(()).ok_or(found)
     });
-    measured(&format!("address changed ({way:?}): until default/kubernetes is right"), began.elapsed());
+    measured(
+        &format!("address changed ({way:?}): until default/kubernetes is right"),
+        began.elapsed(),
+    );
     takes_writes(&node, "settled");
     let now = holders(&node);
-    measured(&format!("address changed ({way:?}): until both leases are renewed"), began.elapsed());
+    measured(
+        &format!("address changed ({way:?}): until both leases are renewed"),
+        began.elapsed(),
+    );
     let after = processes(&node);
 
     assert_eq!(after["etcd"], before["etcd"]);
