@@ -1,0 +1,3 @@
+//! stub
+pub mod plan;
+pub mod wanted;
