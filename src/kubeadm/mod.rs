@@ -15,4 +15,5 @@ pub mod configuration;
 pub mod manifest;
 pub mod patches;
 pub mod pin;
+pub mod rescue;
 pub mod upgrade;

@@ -43,3 +43,8 @@ fn is_made(way: Way) {
     node.stayput(&["check"]).good();
     node.must_run();
 }
+
+#[test]
+fn a_new_cluster_with_stable_addresses() {
+    is_made(Way::Stable);
+}

@@ -66,3 +66,8 @@ fn moves(way: Way) {
     node.stayput(&["check"]).good();
     node.must_run();
 }
+
+#[test]
+fn with_stable_addresses_nothing_restarts() {
+    moves(Way::Stable);
+}
