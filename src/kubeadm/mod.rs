@@ -11,5 +11,8 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod advertise;
+pub mod follow;
 pub mod manifest;
 pub mod pin;
+pub mod record;
