@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::kubeadm::Kubeadm;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
 use crate::pki::key::KeyType;
@@ -31,6 +32,8 @@ pub struct Cluster {
     pub haproxy: Haproxy,
     /// What is issued, and when it is renewed.
     pub certificates: Certificates,
+    /// What is done about kubeadm's files.
+    pub kubeadm: Kubeadm,
 }
 
 /// The name and port that kubeconfigs point to.

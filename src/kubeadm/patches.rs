@@ -14,8 +14,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::Cluster;
 use crate::file;
 use crate::name::Name;
-use crate::pki::after::static_pod::MANIFESTS;
 use crate::root::Root;
+use crate::static_pod::MANIFESTS;
 use crate::yaml::{self, Tree, mapping, texts};
 
 /// etcd's port for clients, and that for its peers (kubeadm's `constants.go`).
