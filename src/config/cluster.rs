@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::kubeadm::Kubeadm;
 use super::routes::Routes;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub certificates: Certificates,
     /// How masters are reached at addresses that do not change.
     pub routes: Routes,
+    /// What is done about kubeadm's files.
+    pub kubeadm: Kubeadm,
 }
 
 /// The name and port that kubeconfigs point to.
