@@ -14,5 +14,6 @@
 pub mod advertise;
 pub mod follow;
 pub mod manifest;
+pub mod outlook;
 pub mod pin;
 pub mod record;
