@@ -11,5 +11,7 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod audit;
 pub mod manifest;
+pub mod membership;
 pub mod pin;
