@@ -12,6 +12,9 @@
 //! one.
 
 pub mod audit;
+pub mod configuration;
 pub mod manifest;
 pub mod membership;
+pub mod patches;
 pub mod pin;
+pub mod upgrade;
