@@ -17,6 +17,7 @@ pub mod configuration;
 pub mod follow;
 pub mod manifest;
 pub mod outlook;
+pub mod membership;
 pub mod patches;
 pub mod pin;
 pub mod record;
