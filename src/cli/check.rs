@@ -64,7 +64,10 @@ async fn ask_kernel(root: &Root, view: &View) -> Vec<String> {
     }
     match routes::show(root, view).await {
         Ok(shown) => {
-            let missing = shown.changes.iter().map(|change| format!("not done: {change}"));
+            let missing = shown
+                .changes
+                .iter()
+                .map(|change| format!("not done: {change}"));
             shown.troubles.iter().cloned().chain(missing).collect()
         }
         Err(error) => vec![error.to_string()],

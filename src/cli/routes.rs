@@ -93,7 +93,12 @@ pub(super) fn text(shown: &Shown) -> String {
             Some(it) if it.ours => "ok",
             Some(_) => "ok, not stayput's",
         };
-        rows.push(row("own address", *address, format!("on {interface}"), state));
+        rows.push(row(
+            "own address",
+            *address,
+            format!("on {interface}"),
+            state,
+        ));
     }
     for left in &shown.addresses {
         if !shown.wanted_addresses.contains(&left.address) {
@@ -105,9 +110,8 @@ pub(super) fn text(shown: &Shown) -> String {
         let to = |it: &&Route| it.destination == wanted.destination;
         let there = shown.routes.iter().find(to);
         let direct = wanted.via == wanted.destination;
-        let right = |it: &Route| {
-            it.via == (!direct).then_some(wanted.via) && it.source == wanted.source
-        };
+        let right =
+            |it: &Route| it.via == (!direct).then_some(wanted.via) && it.source == wanted.source;
         let state = match there {
             None => "missing",
             Some(it) if !it.ours => "not stayput's",
@@ -123,7 +127,9 @@ pub(super) fn text(shown: &Shown) -> String {
     for left in &shown.routes {
         let wanted = |it: &routes::WantedRoute| it.destination == left.destination;
         if left.ours && !shown.wanted_routes.iter().any(wanted) {
-            let way = left.via.map_or_else(String::new, |via| format!("via {via}"));
+            let way = left
+                .via
+                .map_or_else(String::new, |via| format!("via {via}"));
             rows.push(row("left over", left.destination, way, "not wanted"));
         }
     }

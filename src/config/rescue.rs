@@ -45,7 +45,10 @@ pub(super) fn parse(
                 continue;
             };
             if rescue.values().any(|other| *other == old) {
-                report.add(&value.place, format!("{old} is given twice; a rescue gives each address once"));
+                report.add(
+                    &value.place,
+                    format!("{old} is given twice; a rescue gives each address once"),
+                );
             }
             if rescue.insert(name, old).is_some() {
                 report.add(&place, "is given twice; keep one");
@@ -114,7 +117,10 @@ mod tests {
                 "1:1: master-9: is no master of the cluster file; the masters are master-1, master-2",
             ),
             ("master-1: 127.0.0.1", "is a loopback address"),
-            ("master-1: 10.0.0.1\nmaster-2: 10.0.0.1", "2:11: master-2: 10.0.0.1 is given twice"),
+            (
+                "master-1: 10.0.0.1\nmaster-2: 10.0.0.1",
+                "2:11: master-2: 10.0.0.1 is given twice",
+            ),
             (
                 "master-1: 10.0.0.1\nmaster-1.k8s.internal: 10.0.0.2",
                 "2:1: master-1.k8s.internal: is given twice",

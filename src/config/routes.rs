@@ -89,12 +89,21 @@ pub(super) fn read(file: &Fields<'_>, names: &Names, report: &mut Report) -> Opt
         "stable" => Ok(Target::Stable),
         other => Err(format!("'{other}' is not known; use current or stable")),
     });
-    let protocol = section.or("protocol", || PROTOCOL, report, |value, report| {
-        let number = value.number(1..=255_u8, report)?;
-        let taken = TAKEN.iter().any(|range| range.contains(&number));
-        let message = || format!("{number} belongs to others; use {PROTOCOL} or another free one");
-        report.take(&value.place, if taken { Err(message()) } else { Ok(number) })
-    });
+    let protocol = section.or(
+        "protocol",
+        || PROTOCOL,
+        report,
+        |value, report| {
+            let number = value.number(1..=255_u8, report)?;
+            let taken = TAKEN.iter().any(|range| range.contains(&number));
+            let message =
+                || format!("{number} belongs to others; use {PROTOCOL} or another free one");
+            report.take(
+                &value.place,
+                if taken { Err(message()) } else { Ok(number) },
+            )
+        },
+    );
     if mode == Some(Mode::Direct) {
         for master in names.masters.iter().flatten() {
             if master.stable.is_none() {
@@ -108,7 +117,8 @@ pub(super) fn read(file: &Fields<'_>, names: &Names, report: &mut Report) -> Opt
         names.check_families(report);
     }
     if let (Some(Mode::Off), Some(Target::Stable)) = (mode, target) {
-        let message = "stable needs routes.mode direct; without routes nobody reaches those addresses";
+        let message =
+            "stable needs routes.mode direct; without routes nobody reaches those addresses";
         report.add(&section.at("names"), message);
     }
     Some(Routes {

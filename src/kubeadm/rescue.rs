@@ -53,7 +53,9 @@ pub enum Refusal {
         holder: String,
     },
     /// The old address is another master's stable one.
-    #[error("{old} cannot be given back to {name}: it is {holder}'s `stable` address in the cluster file")]
+    #[error(
+        "{old} cannot be given back to {name}: it is {holder}'s `stable` address in the cluster file"
+    )]
     Stable {
         /// The old address.
         old: IpAddr,
@@ -158,7 +160,8 @@ pub fn next(rescue: &Rescue) -> Vec<String> {
         "wait until the cluster answers: kubectl get nodes".to_owned(),
         "stayput kubeadm audit   shows what pins the old addresses".to_owned(),
         "stayput kubeadm unpin   mends it".to_owned(),
-        "on every node: stayput kubeadm rescue --end   takes the old addresses away again".to_owned(),
+        "on every node: stayput kubeadm rescue --end   takes the old addresses away again"
+            .to_owned(),
     ]
 }
 
@@ -183,13 +186,22 @@ mod tests {
     fn what_cannot_be_is_refused_with_its_reason() {
         for (words, want) in [
             (&["master-1"][..], "'master-1' is not NAME=OLD"),
-            (&["master-9=10.77.0.11"], "'master-9' is no master of this cluster; the masters are master-1"),
+            (
+                &["master-9=10.77.0.11"],
+                "'master-9' is no master of this cluster; the masters are master-1",
+            ),
             (&["-=10.77.0.11"], "'-'"),
             (&["master-1=10.77.0"], "not an IP address"),
             (&["master-1=127.0.0.1"], "loopback"),
             (&["master-1=10.96.0.7"], "serviceSubnet"),
-            (&["master-1=10.77.0.11", "master-1=10.77.0.12"], "master-1 is given twice"),
-            (&["master-1=10.77.0.11", "master-2=10.77.0.11"], "10.77.0.11 is given twice"),
+            (
+                &["master-1=10.77.0.11", "master-1=10.77.0.12"],
+                "master-1 is given twice",
+            ),
+            (
+                &["master-1=10.77.0.11", "master-2=10.77.0.11"],
+                "10.77.0.11 is given twice",
+            ),
             (
                 &["master-1=10.77.0.112"],
                 "10.77.0.112 cannot be given back to master-1: master-2 has it now",
@@ -207,7 +219,10 @@ mod tests {
         let rescue = ordered(&view.cluster, &words, Loopback::Refused).unwrap();
         assert_eq!(rescue[&name("master-2")].to_string(), "10.77.0.12");
         let judged = judge(&view, &rescue).unwrap();
-        assert_eq!((judged.unmoved, judged.needed), (vec![name("master-1")], true));
+        assert_eq!(
+            (judged.unmoved, judged.needed),
+            (vec![name("master-1")], true)
+        );
         let only = ordered(&view.cluster, &words[..1], Loopback::Refused).unwrap();
         assert!(!judge(&view, &only).unwrap().needed);
         assert!(next(&rescue)[0].ends_with("rescue master-1=10.77.0.11 master-2=10.77.0.12"));

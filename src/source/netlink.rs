@@ -128,9 +128,8 @@ impl Hints {
                     Ok((connection, _, messages)) => {
                         // What happened while nobody listened.
                         told.notify_one();
-                        let hints = messages.filter(|(message, _)| {
-                            std::future::ready(is_hint(message, &matters))
-                        });
+                        let hints = messages
+                            .filter(|(message, _)| std::future::ready(is_hint(message, &matters)));
                         let telling = pin!(tell_of(&told, hints));
                         select(pin!(connection), telling).await;
                         tracing::warn!("the netlink socket ended; opening another one");
@@ -183,9 +182,8 @@ async fn listen(latest: Latest) {
         match rtnetlink::new_multicast_connection(&GROUPS) {
             Ok((connection, _, messages)) => {
                 // The socket is bound first and the tables are read then: no change is missed.
-                let hints = messages.filter(|(message, _)| {
-                    std::future::ready(is_hint(message, is_default))
-                });
+                let hints = messages
+                    .filter(|(message, _)| std::future::ready(is_hint(message, is_default)));
                 let publishing = pin!(publish_on(&latest, hints));
                 select(pin!(connection), publishing).await;
                 tracing::warn!("the netlink socket ended; opening another one");

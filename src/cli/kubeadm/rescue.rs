@@ -79,7 +79,8 @@ pub(super) fn rescue(context: &Context, args: RescueArgs) -> Result<u8, Failure>
         nobody_has(&root, &view, &rescue).await?;
         view = overlaid(&view, &rescue);
         if !args.dry_run {
-            root.create_folders(Path::new("/etc/stayput"), 0o755).map_err(folder)?;
+            root.create_folders(Path::new("/etc/stayput"), 0o755)
+                .map_err(folder)?;
             let text = render(&view.cluster, &rescue);
             file::replace(&root, Path::new(PATH), text.as_bytes(), 0o644)?;
             rescued.report = Some(event::reload(context, &root).await?);
@@ -167,7 +168,12 @@ fn failed(report: Option<&Report>) -> bool {
 
 fn text(rescued: &Rescued) -> String {
     let mut text = String::new();
-    let old = |name: &Name| rescued.masters.get(name).map_or(String::new(), IpAddr::to_string);
+    let old = |name: &Name| {
+        rescued
+            .masters
+            .get(name)
+            .map_or(String::new(), IpAddr::to_string)
+    };
     for name in &rescued.unmoved {
         let (label, old) = (name.label(), old(name));
         let _ = writeln!(

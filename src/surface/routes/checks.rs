@@ -99,7 +99,8 @@ pub fn strict_filters(
     routes: &[Route],
     filter: impl Fn(&str) -> Option<u8>,
 ) -> Vec<String> {
-    let own = |it: &&super::plan::Address| it.address.is_ipv4() && wanted.current.contains(&it.address);
+    let own =
+        |it: &&super::plan::Address| it.address.is_ipv4() && wanted.current.contains(&it.address);
     let Some(own) = found.addresses.iter().find(own) else {
         return Vec::new();
     };
@@ -182,6 +183,9 @@ mod tests {
         }
         let nobody = Wanted::nothing(145);
         let worker = strict_filters(&nobody, &found, &[by("eth1")], |_| Some(1));
-        assert_eq!(worker, [""; 0], "nobody sends to a worker by an address of the book");
+        assert_eq!(
+            worker, [""; 0],
+            "nobody sends to a worker by an address of the book"
+        );
     }
 }

@@ -82,7 +82,9 @@ impl Kernel {
         let addresses: Vec<_> = addresses.try_collect().await.map_err(at("addresses"))?;
         let addresses = addresses.iter();
         let mut found = Found {
-            addresses: addresses.filter_map(|it| self.address(it, wanted.protocol)).collect(),
+            addresses: addresses
+                .filter_map(|it| self.address(it, wanted.protocol))
+                .collect(),
             ..Found::default()
         };
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -139,13 +141,18 @@ impl Kernel {
     pub async fn make(&self, protocol: u8, change: &Change) -> Result<(), String> {
         let done = match change {
             Change::AddAddress(address) => {
-                let mut request = self.handle.address().add(self.loopback, *address, width(*address));
+                let mut request =
+                    self.handle
+                        .address()
+                        .add(self.loopback, *address, width(*address));
                 mark(request.message_mut(), *address, protocol);
                 request.execute().await
             }
             Change::RemoveAddress(old) => {
-                let mut request =
-                    self.handle.address().add(self.loopback, old.address, old.prefix);
+                let mut request = self
+                    .handle
+                    .address()
+                    .add(self.loopback, old.address, old.prefix);
                 let message = std::mem::take(request.message_mut());
                 self.handle.address().del(message).execute().await
             }
@@ -168,7 +175,8 @@ impl Kernel {
             Ok(()) => Ok(()),
             Err(rtnetlink::Error::NetlinkError(error)) => {
                 let error = error.to_io();
-                let is_removal = matches!(change, Change::RemoveAddress(_) | Change::RemoveRoute(_));
+                let is_removal =
+                    matches!(change, Change::RemoveAddress(_) | Change::RemoveRoute(_));
                 // Gone already: the kernel takes routes along with their source address.
                 let gone = [rustix::io::Errno::SRCH, rustix::io::Errno::ADDRNOTAVAIL];
                 let code = error.raw_os_error();
@@ -188,7 +196,9 @@ impl Kernel {
     /// The interface's number; names may have changed since.
     pub(super) fn index(&self, interface: &str) -> Option<u32> {
         let mut links = self.links.iter();
-        links.find(|(_, name)| *name == interface).map(|(index, _)| *index)
+        links
+            .find(|(_, name)| *name == interface)
+            .map(|(index, _)| *index)
     }
 
     fn name(&self, index: u32) -> String {
@@ -277,7 +287,9 @@ fn connected(addresses: &[Address], address: IpAddr) -> Option<String> {
         let network = ipnet::IpNet::new(it.address, it.prefix);
         network.is_ok_and(|network| network.contains(&address))
     });
-    holding.max_by_key(|it| it.prefix).map(|it| it.interface.clone())
+    holding
+        .max_by_key(|it| it.prefix)
+        .map(|it| it.interface.clone())
 }
 
 /// Marks an address as ours.
@@ -302,7 +314,9 @@ fn host(address: IpAddr) -> RouteMessage {
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.kind = RouteType::Unicast;
     message.header.destination_prefix_length = width(address);
-    message.attributes.push(RouteAttribute::Destination(of(address)));
+    message
+        .attributes
+        .push(RouteAttribute::Destination(of(address)));
     message
 }
 

@@ -107,7 +107,9 @@ impl Routes {
     /// Makes the kernel equal to the view, as far as it is ours.
     pub async fn apply(&mut self, view: &View) -> Result<Applied, Error> {
         if !self.root.is_system() {
-            return Ok(absent("a sandbox shares the machine's routes, and leaves them alone"));
+            return Ok(absent(
+                "a sandbox shares the machine's routes, and leaves them alone",
+            ));
         }
         let wanted = wanted(view);
         let off = !view.cluster.routes.in_force();
@@ -169,7 +171,9 @@ impl Routes {
         };
         let routes = checks::resulting(&found, &plan);
         passed.routes = routes.len();
-        passed.notices.extend(self.strict_filters(wanted, &found, &routes));
+        passed
+            .notices
+            .extend(self.strict_filters(wanted, &found, &routes));
         let mut missing = BTreeSet::new();
         for change in &plan.changes {
             match change {
@@ -181,7 +185,9 @@ impl Routes {
                     }
                 }
                 // The kernel takes no route from an address that is not there.
-                Change::SetRoute { route, .. } if route.source.is_some_and(|it| missing.contains(&it)) => {
+                Change::SetRoute { route, .. }
+                    if route.source.is_some_and(|it| missing.contains(&it)) =>
+                {
                     continue;
                 }
                 _ => {}
@@ -231,7 +237,15 @@ pub async fn occupant(address: IpAddr) -> Result<Option<String>, Error> {
 /// What would be done for a view; reads only.
 pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
     let wanted = wanted(view);
-    let (found, Plan { changes, troubles, mut notices }, routes) = if root.is_system() {
+    let (
+        found,
+        Plan {
+            changes,
+            troubles,
+            mut notices,
+        },
+        routes,
+    ) = if root.is_system() {
         kernel::with(async |kernel| {
             let found = kernel.find(&wanted).await?;
             let plan = plan(&wanted, &found);
@@ -289,7 +303,9 @@ pub async fn remove(protocol: u8) -> Result<Vec<String>, Error> {
 }
 
 fn rp_filter(root: &Root, name: &str) -> Option<u8> {
-    let path = PathBuf::from("/proc/sys/net/ipv4/conf").join(name).join("rp_filter");
+    let path = PathBuf::from("/proc/sys/net/ipv4/conf")
+        .join(name)
+        .join("rp_filter");
     let bytes = root.read(Path::new(&path), 16).ok().flatten()?;
     String::from_utf8(bytes).ok()?.trim().parse().ok()
 }

@@ -138,13 +138,17 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
             Err(trouble) => plan.troubles.push(trouble),
         }
     }
-    let left = found.routes.iter().filter(|it| it.ours && !kept.contains(it));
+    let left = found
+        .routes
+        .iter()
+        .filter(|it| it.ours && !kept.contains(it));
     plan.changes.extend(left.cloned().map(Change::RemoveRoute));
     let left = found
         .addresses
         .iter()
         .filter(|it| it.ours && it.loopback && !wanted.addresses.contains(&it.address));
-    plan.changes.extend(left.cloned().map(Change::RemoveAddress));
+    plan.changes
+        .extend(left.cloned().map(Change::RemoveAddress));
     plan
 }
 
@@ -155,8 +159,15 @@ fn ours_to(found: &Found, destination: IpAddr) -> impl Iterator<Item = &Route> {
 
 /// The route to a master, or why there can be none.
 fn route(destination: IpAddr, way: &Way, found: &Found) -> Result<Route, String> {
-    let Way { master, via, source } = way;
-    let on_node = found.addresses.iter().find(|it| it.address == destination && !it.ours);
+    let Way {
+        master,
+        via,
+        source,
+    } = way;
+    let on_node = found
+        .addresses
+        .iter()
+        .find(|it| it.address == destination && !it.ours);
     if let Some(address) = on_node {
         let interface = &address.interface;
         return Err(format!(
@@ -164,7 +175,10 @@ fn route(destination: IpAddr, way: &Way, found: &Found) -> Result<Route, String>
             address.prefix
         ));
     }
-    let foreign = found.routes.iter().find(|it| it.destination == destination && !it.ours);
+    let foreign = found
+        .routes
+        .iter()
+        .find(|it| it.destination == destination && !it.ours);
     if let Some(foreign) = foreign {
         return Err(format!(
             "there is a route to {master}'s {destination} already that is not stayput's ({foreign}); take it away: ip route del {destination}"

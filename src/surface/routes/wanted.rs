@@ -60,13 +60,18 @@ pub fn wanted(view: &View) -> Wanted {
     }
     if !routes.rescue.is_empty() {
         let given = routes.rescue.iter();
-        let given: Vec<String> = given.map(|(name, old)| format!("{}={old}", name.label())).collect();
+        let given: Vec<String> = given
+            .map(|(name, old)| format!("{}={old}", name.label()))
+            .collect();
         wanted.notices.push(format!(
             "a rescue is in force: {}; `stayput kubeadm rescue --end` ends it",
             given.join(" ")
         ));
     }
-    let own = view.node.master().and_then(|name| view.cluster.master(name));
+    let own = view
+        .node
+        .master()
+        .and_then(|name| view.cluster.master(name));
     let kept = own.and_then(|own| routes.kept(own));
     if let (Some(own), Some(kept)) = (own, kept) {
         wanted.current = view.book.addresses(&own.name).to_vec();
@@ -85,7 +90,12 @@ pub fn wanted(view: &View) -> Wanted {
 /// Adds the way to another master.
 fn way(view: &View, master: &Master, source: Option<IpAddr>, wanted: &mut Wanted) {
     let current = view.book.addresses(&master.name);
-    let beside = |other: IpAddr| current.iter().find(|it| it.is_ipv6() == other.is_ipv6()).copied();
+    let beside = |other: IpAddr| {
+        current
+            .iter()
+            .find(|it| it.is_ipv6() == other.is_ipv6())
+            .copied()
+    };
     let destination = match view.cluster.routes.kept(master) {
         Some(kept) => kept,
         // It has not moved; this master has, and is known to it by the old address only.
@@ -96,7 +106,11 @@ fn way(view: &View, master: &Master, source: Option<IpAddr>, wanted: &mut Wanted
     };
     let label = master.name.label();
     let Some(via) = beside(destination) else {
-        let family = if destination.is_ipv6() { "IPv6" } else { "IPv4" };
+        let family = if destination.is_ipv6() {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
         wanted.notices.push(format!(
             "{label} has no known {family} address, so there is no way to its {destination}; tell where it is with `stayput event {label} ADDRESS`"
         ));
@@ -112,7 +126,11 @@ fn way(view: &View, master: &Master, source: Option<IpAddr>, wanted: &mut Wanted
         return;
     }
     let master = label.to_owned();
-    let way = Way { master, via, source };
+    let way = Way {
+        master,
+        via,
+        source,
+    };
     wanted.routes.insert(destination, way);
 }
 
@@ -197,7 +215,9 @@ masters:
     fn lines(wanted: &Wanted) -> Vec<String> {
         let address = wanted.addresses.iter().map(|it| format!("{it} on lo"));
         let routes = wanted.routes.iter().map(|(to, way)| {
-            let source = way.source.map_or_else(String::new, |it| format!(" src {it}"));
+            let source = way
+                .source
+                .map_or_else(String::new, |it| format!(" src {it}"));
             format!("{to} via {}{source}", way.via)
         });
         address.chain(routes).collect()
@@ -206,9 +226,24 @@ masters:
     #[test]
     fn each_node_has_its_own_address_and_a_way_to_the_others() {
         for (node, want) in [
-            ("m1", &["10.254.0.1 on lo", "10.254.0.2 via 10.77.0.12 src 10.254.0.1"][..]),
-            ("m2", &["10.254.0.2 on lo", "10.254.0.1 via 10.77.0.11 src 10.254.0.2"]),
-            ("worker", &["10.254.0.1 via 10.77.0.11", "10.254.0.2 via 10.77.0.12"]),
+            (
+                "m1",
+                &[
+                    "10.254.0.1 on lo",
+                    "10.254.0.2 via 10.77.0.12 src 10.254.0.1",
+                ][..],
+            ),
+            (
+                "m2",
+                &[
+                    "10.254.0.2 on lo",
+                    "10.254.0.1 via 10.77.0.11 src 10.254.0.2",
+                ],
+            ),
+            (
+                "worker",
+                &["10.254.0.1 via 10.77.0.11", "10.254.0.2 via 10.77.0.12"],
+            ),
         ] {
             let wanted = wanted(&view(STABLE, node, &[], &[]));
             assert_eq!(lines(&wanted), want, "{node}");
@@ -216,9 +251,17 @@ masters:
             let [notice] = &wanted.notices[..] else {
                 panic!("{:?}", wanted.notices)
             };
-            assert!(notice.starts_with("m3 has no known IPv4 address"), "{notice}");
+            assert!(
+                notice.starts_with("m3 has no known IPv4 address"),
+                "{notice}"
+            );
         }
-        let moved = wanted(&view(STABLE, "worker", &[], &[("m1", "10.77.0.200"), ("m3", "10.77.0.13")]));
+        let moved = wanted(&view(
+            STABLE,
+            "worker",
+            &[],
+            &[("m1", "10.77.0.200"), ("m3", "10.77.0.13")],
+        ));
         assert_eq!(moved.notices, [""; 0]);
         assert_eq!(
             lines(&moved),
@@ -249,15 +292,27 @@ masters:
                     "10.77.0.13 via 10.77.0.13 src 10.77.0.11",
                 ][..],
             ),
-            ("m3", &["10.77.0.11 via 10.77.0.111", "10.77.0.12 via 10.77.0.112"]),
-            ("worker", &["10.77.0.11 via 10.77.0.111", "10.77.0.12 via 10.77.0.112"]),
+            (
+                "m3",
+                &["10.77.0.11 via 10.77.0.111", "10.77.0.12 via 10.77.0.112"],
+            ),
+            (
+                "worker",
+                &["10.77.0.11 via 10.77.0.111", "10.77.0.12 via 10.77.0.112"],
+            ),
         ] {
             let wanted = wanted(&view(PLAIN, node, &rescue, &[]));
             assert_eq!(lines(&wanted), want, "{node}");
-            assert!(wanted.notices[0].starts_with("a rescue is in force: m1=10.77.0.11 m2=10.77.0.12"));
+            assert!(
+                wanted.notices[0].starts_with("a rescue is in force: m1=10.77.0.11 m2=10.77.0.12")
+            );
         }
         let wanted = wanted(&view(STABLE, "worker", &[("m1", "10.77.0.99")], &[]));
-        assert_eq!(lines(&wanted)[0], "10.77.0.99 via 10.77.0.11", "before `stable`");
+        assert_eq!(
+            lines(&wanted)[0],
+            "10.77.0.99 via 10.77.0.11",
+            "before `stable`"
+        );
     }
 
     #[test]
@@ -269,7 +324,10 @@ masters:
         let m1 = wanted(&view(PLAIN, "m1", &rescue, &[]));
         assert_eq!(
             lines(&m1),
-            ["10.77.0.111 on lo", "10.77.0.12 via 10.77.0.112 src 10.77.0.111"]
+            [
+                "10.77.0.111 on lo",
+                "10.77.0.12 via 10.77.0.112 src 10.77.0.111"
+            ]
         );
     }
 
@@ -284,7 +342,9 @@ masters:
             assert_eq!(lines(&wanted), lines_want, "{node}");
             assert_eq!(
                 wanted.troubles,
-                ["10.77.0.112 cannot be kept for m1: it is where m2 is now, and whoever sends to it means that one"]
+                [
+                    "10.77.0.112 cannot be kept for m1: it is where m2 is now, and whoever sends to it means that one"
+                ]
             );
         }
     }

@@ -70,7 +70,10 @@ fn after(found: &Found, plan: &Plan) -> Found {
     for change in &plan.changes {
         match change {
             Change::AddAddress(new) => {
-                assert!(found.addresses.iter().all(|it| it.address != *new), "EEXIST");
+                assert!(
+                    found.addresses.iter().all(|it| it.address != *new),
+                    "EEXIST"
+                );
                 found.addresses.push(address(*new, "lo", true));
             }
             Change::RemoveAddress(old) => {
@@ -81,14 +84,20 @@ fn after(found: &Found, plan: &Plan) -> Found {
                 found.routes.retain(|it| it.source.is_none_or(local));
             }
             Change::SetRoute { route, replaces } => {
-                let old = found.routes.iter().position(|it| it.destination == route.destination);
+                let old = found
+                    .routes
+                    .iter()
+                    .position(|it| it.destination == route.destination);
                 assert_eq!(old.is_some(), *replaces, "EEXIST");
                 if let Some(old) = old {
                     assert!(found.routes[old].ours, "a foreign one");
                     found.routes.remove(old);
                 }
                 if let Some(source) = route.source {
-                    assert!(found.addresses.iter().any(|it| it.address == source), "EINVAL");
+                    assert!(
+                        found.addresses.iter().any(|it| it.address == source),
+                        "EINVAL"
+                    );
                 }
                 found.routes.push(route.clone());
             }
@@ -103,7 +112,10 @@ fn after(found: &Found, plan: &Plan) -> Found {
 
 #[test]
 fn what_is_missing_is_added_and_what_has_changed_is_replaced() {
-    let wanted = wanted(Some(stable(1)), &[(stable(2), current(22)), (stable(3), current(13))]);
+    let wanted = wanted(
+        Some(stable(1)),
+        &[(stable(2), current(22)), (stable(3), current(13))],
+    );
     let mut found = Found {
         addresses: vec![address(current(11), "eth0", false)],
         reach: on_link([22, 13]),
@@ -134,7 +146,10 @@ fn what_is_missing_is_added_and_what_has_changed_is_replaced() {
             "remove 10.254.0.9 from lo",
         ]
     );
-    assert!(matches!(plan.changes[0], Change::SetRoute { replaces: true, .. }));
+    assert!(matches!(
+        plan.changes[0],
+        Change::SetRoute { replaces: true, .. }
+    ));
 }
 
 #[test]
@@ -146,7 +161,11 @@ fn an_operators_address_counts_and_stays() {
             ..Found::default()
         };
         let now = plan(&wanted, &found);
-        assert_eq!((now.changes.len(), now.notices.len()), (0, notices), "{interface}");
+        assert_eq!(
+            (now.changes.len(), now.notices.len()),
+            (0, notices),
+            "{interface}"
+        );
         let gone = plan(&Wanted::nothing(145), &found);
         assert_eq!(gone.changes, []);
     }
@@ -160,7 +179,11 @@ fn what_is_in_the_way_is_told_and_the_others_are_done() {
         ..Found::default()
     };
     let reach = |reach| Found {
-        reach: [(current(12), reach), (current(13), Reach::Link("eth0".into()))].into(),
+        reach: [
+            (current(12), reach),
+            (current(13), Reach::Link("eth0".into())),
+        ]
+        .into(),
         ..Found::default()
     };
     let cases = [
@@ -194,7 +217,10 @@ fn what_is_in_the_way_is_told_and_the_others_are_done() {
     for (found, want) in cases {
         let plan = plan(&wanted, &found);
         assert_eq!(plan.troubles, [want]);
-        assert_eq!(words(&plan), ["set the route 10.254.0.3 via 10.77.0.13 dev eth0"]);
+        assert_eq!(
+            words(&plan),
+            ["set the route 10.254.0.3 via 10.77.0.13 dev eth0"]
+        );
     }
 }
 
