@@ -1,9 +1,10 @@
 //! Stable addresses stay reachable while current ones change.
 
+use std::process::Command;
 use std::time::Instant;
 
-use crate::lab::{AFTER, BEFORE, Lab, STABLE, cluster, ip, ours, possible};
-use crate::support::eventually;
+use crate::lab::{AFTER, BEFORE, Lab, STABLE, cluster, ip, ours, possible, status};
+use crate::support::{eventually, run, until};
 
 #[test]
 fn stable_addresses_stay_while_masters_move() {
@@ -112,4 +113,27 @@ fn what_somebody_removes_is_back() {
     ip(master, "link set eth0 down");
     ip(master, "link set eth0 up");
     lab.has(STABLE, BEFORE);
+}
+
+#[test]
+fn it_is_not_fought_for_ever() {
+    if !possible(&[]) {
+        return;
+    }
+    let mut lab = Lab::new(&cluster(STABLE, "routes: {mode: direct}\n"));
+    lab.nodes[0].start_agent();
+    let master = &lab.nodes[0];
+    let mut removals = 0;
+    until("the agent steps back", || {
+        // Only what is there can be removed.
+        let arguments = ["-n", master.namespace.name(), "route", "del", "10.254.0.2"];
+        let removed = run(Command::new("ip").args(arguments));
+        removals += u32::from(removed.code == 0);
+        status(master)["condition"] == "contested"
+    });
+    assert!(removals >= 10, "after {removals}");
+    // Less often than before, but still.
+    until("it is back in the end", || {
+        ours(master).contains("10.254.0.2 via 10.77.0.12 src 10.254.0.1")
+    });
 }
