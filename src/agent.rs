@@ -17,9 +17,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use certificates::{Certificates, LOOK};
-use defence::{Defence, defended};
 use defence::{Defences, defended};
-use files::{UNWATCHED, follow, load, watch_files};
 use files::{UNWATCHED, follow, load, watch_files, watch_routes};
 use kubeadm::Kubeadm;
 use sd_notify::NotifyState;

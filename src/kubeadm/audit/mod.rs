@@ -12,6 +12,7 @@
 //! one that cannot be read or understood is told as such, never as one that pins nothing.
 
 pub mod certificates;
+pub mod cluster;
 pub mod files;
 pub mod hosts;
 pub mod kubeconfigs;

@@ -7,7 +7,7 @@ use super::plan::{Bar, Refusal};
 use super::{LEFT, MANIFEST};
 use crate::api::etcd;
 use crate::file;
-use crate::pki::after::static_pod;
+use crate::static_pod;
 use crate::yaml;
 
 /// Why a master does not join or leave.
