@@ -7,6 +7,7 @@ mod certificates;
 mod defence;
 mod files;
 mod hearing;
+mod kubeadm;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use certificates::{Certificates, LOOK};
-use defence::{Defence, defended};
-use files::{UNWATCHED, follow, load, watch_files};
+use defence::{Defences, defended};
+use files::{UNWATCHED, follow, load, watch_files, watch_routes};
+use kubeadm::Kubeadm;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,7 +36,7 @@ use crate::name::Name;
 use crate::own;
 use crate::picture;
 use crate::process;
-use crate::report::{DoneBy, Report, SurfaceResult};
+use crate::report::{DoneBy, Report, Surface, SurfaceResult};
 use crate::request;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
@@ -127,6 +129,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     // Orders still waiting are told that the agent is stopping.
     drop(agent.orders);
     agent.certificates.close().await;
+    agent.kubeadm.close().await;
     agent.engine.close().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     info!("stopped");
@@ -155,9 +158,12 @@ struct Agent {
     /// `None` where the kernel has no watch left; then the files are read again and again.
     files: Option<Watch>,
     problems: Vec<String>,
-    /// The hosts file is being repaired because somebody may have changed it.
-    defence: Option<Defence>,
+    /// Stable addresses and routes to them, where there are any.
+    routes: Option<netlink::Hints>,
+    /// Surfaces that are being repaired because somebody may have changed them.
+    defences: Defences,
     certificates: Certificates,
+    kubeadm: Kubeadm,
     since: u64,
     status: Arc<ArcSwap<crate::status::Status>>,
 }
@@ -178,6 +184,7 @@ impl Agent {
             problems: &[],
             upstream_errors: &BTreeMap::new(),
             certificates: None,
+            kubeadm: None,
         });
         let name = view.node.master().unwrap_or(&view.node.kubernetes_name);
         let certificates = Certificates::new(settings.renewal.as_ref(), name.as_str())?;
@@ -187,8 +194,10 @@ impl Agent {
             upstream_errors: BTreeMap::new(),
             files,
             problems: Vec::new(),
-            defence: None,
+            routes: watch_routes(&engine),
+            defences: Defences::default(),
             certificates,
+            kubeadm: Kubeadm::default(),
             since,
             status: Arc::new(ArcSwap::from_pointee(status)),
             settings,
@@ -226,6 +235,7 @@ impl Agent {
             let (name, result) = (surface.surface.as_str(), surface.result.as_str());
             info!(surface = name, result, "{}", surface.detail);
         }
+        self.begin_kubeadm().await;
         self.publish();
         tell(&[NotifyState::Ready]);
         info!("ready");
@@ -252,7 +262,10 @@ impl Agent {
                     }
                 }
                 news = self.engine.news() => self.engine.take(news).await,
-                report = defended(&mut self.defence) => self.count_fight(&report).await,
+                (surface, report) = defended(&mut self.defences) => {
+                    self.count_fight(surface, &report).await;
+                }
+                () = next_hint(&mut self.routes) => self.defend(Surface::Routes).await,
                 snapshot = next_snapshot(&mut self.links) => self.own_address(snapshot).await,
                 observation = self.upstream.next() => self.followed(observation).await,
                 path = next_file(&mut self.files) => self.file_changed(&path).await,
@@ -265,6 +278,7 @@ impl Agent {
                 _ = observe.tick() => self.engine.look(),
                 _ = certificates.tick() => self.look_at_certificates().await,
                 () = self.certificates.turn() => self.look_at_certificates().await,
+                () = self.kubeadm.turn() => self.kubeadm_ran().await,
                 _ = watchdog.interval.tick() => {}
                 _ = hup.recv() => {
                     info!("SIGHUP: reading the cluster file again");
@@ -272,6 +286,7 @@ impl Agent {
                     let _ = self.reload().await;
                 }
             }
+            self.notice_kubeadm().await;
             self.publish();
         }
     }
@@ -317,6 +332,7 @@ impl Agent {
             problems: &self.all_problems(),
             upstream_errors: &self.upstream_errors,
             certificates: self.certificates.status(),
+            kubeadm: self.kubeadm.status(),
         });
         self.status.store(Arc::new(status));
     }
@@ -333,6 +349,13 @@ fn answer(reply: oneshot::Sender<Result<Report, OrderError>>, pending: Pending) 
 async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, netlink::Error> {
     match links {
         Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_hint(routes: &mut Option<netlink::Hints>) {
+    match routes {
+        Some(hints) => hints.next().await,
         None => std::future::pending().await,
     }
 }

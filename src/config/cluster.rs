@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::kubeadm::Kubeadm;
+use super::routes::Routes;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
 use crate::pki::key::KeyType;
@@ -31,6 +33,10 @@ pub struct Cluster {
     pub haproxy: Haproxy,
     /// What is issued, and when it is renewed.
     pub certificates: Certificates,
+    /// How masters are reached at addresses that do not change.
+    pub routes: Routes,
+    /// What is done about kubeadm's files.
+    pub kubeadm: Kubeadm,
 }
 
 /// The name and port that kubeconfigs point to.
@@ -60,8 +66,12 @@ pub struct Master {
 pub struct Kubernetes {
     /// Minor release: 34 for "1.34".
     pub minor: u32,
+    /// Patch release: 2 for "1.34.2"; `None` for "1.34".
+    pub patch: Option<u32>,
     /// Range of Service addresses.
     pub service_subnet: IpNet,
+    /// Range of pods' addresses, where each node gets a part of it by kube-controller-manager.
+    pub pod_subnet: Option<IpNet>,
     /// The cluster's own DNS domain.
     pub dns_domain: Name,
     /// kube-apiserver's port on the masters.

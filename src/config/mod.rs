@@ -21,6 +21,7 @@ pub(crate) mod catalogue;
 mod certificates;
 mod claims;
 pub mod cluster;
+pub mod kubeadm;
 mod load;
 mod masters;
 mod names;
@@ -29,7 +30,9 @@ mod parse;
 mod problem;
 mod read;
 mod report;
+pub mod rescue;
 mod reserved;
+pub mod routes;
 mod row;
 mod scalar;
 
