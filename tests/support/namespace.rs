@@ -56,6 +56,16 @@ impl Namespace {
         ]);
     }
 
+    /// Takes the cable out of `eth0`.
+    pub(crate) fn unplug(&self) {
+        self.ip(&["link set eth0 down"]);
+    }
+
+    /// Puts it in again; addresses of IPv4 are still there, routes are not.
+    pub(crate) fn plug_in(&self) {
+        self.ip(&["link set eth0 up"]);
+    }
+
     /// Forgets whose hardware has which address, as a gratuitous ARP of the new holder does.
     pub(crate) fn forget_neighbours(&self) {
         self.ip(&["neigh flush all"]);
