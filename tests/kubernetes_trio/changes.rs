@@ -36,3 +36,8 @@ fn go_on_through_every_change(way: Way) {
 fn masters_bound_to_names_go_on_through_every_change() {
     go_on_through_every_change(Way::Names);
 }
+
+#[test]
+fn masters_bound_to_stable_addresses_go_on_through_every_change() {
+    go_on_through_every_change(Way::Stable);
+}

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::support::{Said, run};
 
 /// The `ConfigMap` that everyone writes into: a key for each node.
-const WRITTEN: &str = "written";
+pub(crate) const WRITTEN: &str = "written";
 
 impl Node {
     /// kubectl with what `/etc/kubernetes/admin.conf` says: through this node's endpoint.
@@ -28,9 +28,14 @@ impl Node {
         run(self.kubectl().arg("--request-timeout=3s").args(arguments))
     }
 
-    /// Makes the `ConfigMap` that [`Self::writes`] changes.
-    pub(crate) fn creates(&self) -> Result<(), String> {
-        done(self.ask(&["create", "configmap", WRITTEN])).map(drop)
+    /// Makes an object, with the words of `kubectl create` for it.
+    pub(crate) fn creates(&self, words: &[&str]) -> Result<(), String> {
+        let said = self.ask(&[&["create"], words].concat());
+        // One whose answer was lost is there all the same.
+        if said.err.contains("AlreadyExists") {
+            return Ok(());
+        }
+        done(said).map(drop)
     }
 
     /// Writes a value under this node's name.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::components::LEADING;
 use crate::etcd;
-use crate::kubernetes::Lease;
+use crate::kubernetes::{Lease, WRITTEN};
 use crate::master::Master;
 use crate::measured::measured;
 use crate::namespace::Namespace;
@@ -127,10 +127,14 @@ impl Lab {
             // From now on it uses itself only.
             master.node.stayput(&["provisioned"]).good();
         }
-        lab.until("a first write", |lab| lab.worker.creates());
+        lab.until("a first write", |lab| {
+            lab.worker.creates(&["configmap", WRITTEN])
+        });
         lab.everyone_writes_and_reads();
         if controllers {
             lab.until("the controllers lead", |lab| lab.leases().map(drop));
+            // One that is still starting gives up where a running one goes on.
+            lab.controllers_work();
         }
         measured(&format!("{way:?}: from nothing"), started.elapsed());
         lab
@@ -207,6 +211,7 @@ impl Lab {
         let before = self.issued();
         for master in &mut self.masters {
             master.kill();
+            master.node.namespace.power_off();
         }
         self.readdress(addresses);
         let started = Instant::now();
@@ -284,6 +289,7 @@ impl Lab {
                 .iter()
                 .try_for_each(|master| etcd::agrees(&master.node))
         });
+        self.controllers_work();
         if self.way == Way::Stable {
             self.until("the Service has all masters", Self::service_has_all_masters);
         }
@@ -306,6 +312,19 @@ impl Lab {
             let read = self.until("every node reads", |lab| lab.node(name).reads());
             assert_eq!(read, want, "on {name}");
         }
+    }
+
+    /// kube-controller-manager gives a new namespace a service account. It does so only once all of its
+    /// controllers have started.
+    fn controllers_work(&mut self) {
+        let namespace = format!("round-{}", self.rounds);
+        self.until("a namespace is made", |lab| {
+            lab.worker.creates(&["namespace", &namespace])
+        });
+        let account = ["serviceaccount", "default", "-n", &namespace];
+        self.until("the namespace has a service account", |lab| {
+            lab.worker.object(&account)
+        });
     }
 
     /// `default/kubernetes` leads to the three addresses that never change.

@@ -56,6 +56,17 @@ impl Namespace {
         ]);
     }
 
+    /// Everything that the kernel keeps of addresses and routes is lost, as in a power failure.
+    pub(crate) fn power_off(&self) {
+        self.ip(&[
+            "addr flush dev eth0",
+            "addr flush dev lo",
+            "route flush table main",
+            "link set lo down",
+            "link set lo up",
+        ]);
+    }
+
     /// Takes the cable out of `eth0`.
     pub(crate) fn unplug(&self) {
         self.ip(&["link set eth0 down"]);
