@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A YAML document. Keys are texts, in the order of the file, and may repeat.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,110 @@ impl Tree {
             };
         }
         Some(tree)
+    }
+}
+
+impl From<&str> for Tree {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Tree {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+/// A mapping of these keys and values, in this order.
+pub fn mapping<'a>(entries: impl IntoIterator<Item = (&'a str, Tree)>) -> Tree {
+    let owned = |(key, value): (&str, Tree)| (key.to_owned(), value);
+    Tree::Mapping(entries.into_iter().map(owned).collect())
+}
+
+/// A list of texts.
+pub fn texts(items: impl IntoIterator<Item = impl Into<String>>) -> Tree {
+    let text = |item: _| Tree::String(Into::into(item));
+    Tree::Sequence(items.into_iter().map(text).collect())
+}
+
+/// A tree as YAML in block style; texts are quoted where they would be taken for something else.
+pub fn write(tree: &Tree) -> Result<String, Error> {
+    serde_yaml::to_string(tree).map_err(|error| described(&error))
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Integer(number) => serializer.serialize_i128(*number),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Sequence(items) => serializer.collect_seq(items),
+            Self::Mapping(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
+            }
+        }
+    }
+}
+
+/// A value of a tree, and the way to it.
+#[derive(Debug, Clone)]
+pub struct At<'a> {
+    /// The value.
+    pub tree: &'a Tree,
+    /// Where it is.
+    pub spot: Spot,
+}
+
+impl<'a> At<'a> {
+    /// The top of a tree.
+    pub fn top(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            spot: Spot::default(),
+        }
+    }
+
+    /// The value of a mapping's key; of a key that is given twice the last one, as Go takes it.
+    pub fn field(&self, key: &str) -> Option<Self> {
+        let Tree::Mapping(entries) = self.tree else {
+            return None;
+        };
+        let mut entries = entries.iter().enumerate();
+        let (index, (_, tree)) = entries.rfind(|(_, (name, _))| name == key)?;
+        Some(Self {
+            tree,
+            spot: self.spot.child(index),
+        })
+    }
+
+    /// The value behind several keys, one within the other.
+    pub fn path(&self, keys: &[&str]) -> Option<Self> {
+        let mut keys = keys.iter();
+        keys.try_fold(self.clone(), |at, key| at.field(key))
+    }
+
+    /// The items of a list; none of anything else.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = Self> + use<'a> {
+        let items: &[Tree] = match self.tree {
+            Tree::Sequence(items) => items,
+            _ => &[],
+        };
+        let spot = self.spot.clone();
+        items.iter().enumerate().map(move |(index, tree)| Self {
+            tree,
+            spot: spot.child(index),
+        })
+    }
+
+    /// The value where it is text.
+    pub fn text(&self) -> Option<&'a str> {
+        match self.tree {
+            Tree::String(text) => Some(text),
+            _ => None,
+        }
     }
 }
 
@@ -188,6 +292,42 @@ pub fn offset(text: &str, place: Location) -> Option<usize> {
     };
     let mut columns = text[line..].char_indices().map(|(offset, _)| line + offset);
     columns.nth(place.column.checked_sub(1)?)
+}
+
+/// From where to where in a text the scalar of that value stands at a spot, quotes included: `None`
+/// where it is written in a way that cannot be told (a block scalar, several lines, an anchor).
+pub fn extent(text: &str, spot: &Spot, value: &str) -> Option<std::ops::Range<usize>> {
+    let mark = text.len() - without_mark(text).len();
+    let start = mark + offset(&text[mark..], locate(text, spot)?)?;
+    let rest = &text[start..];
+    let length = match rest.chars().next()? {
+        '"' => {
+            let mut escaped = false;
+            let end = |c| match c {
+                '"' if !escaped => true,
+                c => {
+                    escaped = c == '\\' && !escaped;
+                    false
+                }
+            };
+            rest[1..].find(end)? + 2
+        }
+        '\'' => {
+            // A quote within is doubled.
+            let mut from = 1;
+            loop {
+                from += rest[from..].find('\'')? + 1;
+                if !rest[from..].starts_with('\'') {
+                    break from;
+                }
+                from += 1;
+            }
+        }
+        _ if rest.starts_with(value) && !value.is_empty() => value.len(),
+        _ => return None,
+    };
+    let one_line = !rest[..length].contains('\n');
+    one_line.then(|| start..start + length)
 }
 
 fn failing_at(document: serde_yaml::Deserializer<'_>, spot: &Spot) -> Option<Location> {
@@ -504,6 +644,53 @@ mod tests {
             let found = error.location.map(|l| (l.line, l.column));
             assert_eq!(found, place, "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = "a: 1\nb: [true, ~, 1.5, '1.5', 'true', '', '10.0.0.1', 'a: b', '# c', \"d\\ne\"]\nc: {}\n";
+        let tree = parse(text).unwrap();
+        let written = write(&tree).unwrap();
+        assert_eq!(parse(&written).unwrap(), tree, "{written}");
+        let tree = mapping([("b", texts(["x", "yes"])), ("a", "10.0.0.1:6443".into())]);
+        assert_eq!(
+            write(&tree).unwrap(),
+            "b:\n- x\n- 'yes'\na: 10.0.0.1:6443\n"
+        );
+    }
+
+    #[test]
+    fn a_way_leads_to_a_value() {
+        let tree = parse("a: {b: [x, {c: y}]}\na: {b: [z]}\n").unwrap();
+        let top = At::top(&tree);
+        let list = top.path(&["a", "b"]).unwrap();
+        let texts: Vec<_> = list.items().map(|at| at.text()).collect();
+        assert_eq!(texts, [Some("z")], "the last of two");
+        assert!(top.path(&["a", "x"]).is_none() && top.path(&["a", "b", "c"]).is_none());
+        assert_eq!(top.items().count(), 0);
+    }
+
+    #[test]
+    fn a_scalar_has_an_extent() {
+        let text = "\u{feff}a: x y # c\nb: 'it''s' # 'c'\nc: \"q\\\"\\\\\" # \"c\"\nd: >-\n  x\ne: x\n  y\n";
+        let tree = parse(text).unwrap();
+        let Tree::Mapping(entries) = &tree else {
+            panic!("{tree:?}")
+        };
+        let extents: Vec<Option<&str>> = (0..entries.len())
+            .map(|index| {
+                let at = At::top(&tree).field(&entries[index].0).unwrap();
+                extent(text, &at.spot, at.text().unwrap()).map(|range| &text[range])
+            })
+            .collect();
+        let want = [
+            Some("x y"),
+            Some("'it''s'"),
+            Some("\"q\\\"\\\\\""),
+            None,
+            None,
+        ];
+        assert_eq!(extents, want);
     }
 
     #[test]

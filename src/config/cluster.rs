@@ -63,8 +63,12 @@ pub struct Master {
 pub struct Kubernetes {
     /// Minor release: 34 for "1.34".
     pub minor: u32,
+    /// Patch release: 2 for "1.34.2"; `None` for "1.34".
+    pub patch: Option<u32>,
     /// Range of Service addresses.
     pub service_subnet: IpNet,
+    /// Range of pods' addresses, where each node gets a part of it by kube-controller-manager.
+    pub pod_subnet: Option<IpNet>,
     /// The cluster's own DNS domain.
     pub dns_domain: Name,
     /// kube-apiserver's port on the masters.
@@ -181,6 +185,13 @@ impl Cluster {
     /// The master of that fully qualified name.
     pub fn master(&self, name: &Name) -> Option<&Master> {
         self.masters.iter().find(|master| master.name == *name)
+    }
+
+    /// The master that a person means: its short or its fully qualified name.
+    pub fn master_called(&self, name: &Name) -> Option<&Master> {
+        let full = name.clone().below(&self.domain).ok();
+        let below = full.and_then(|full| self.master(&full));
+        below.or_else(|| self.master(name))
     }
 
     /// The aliases of the endpoint or of a master, in the order of names.

@@ -47,6 +47,8 @@ fn the_smallest_file_has_all_defaults() {
     assert_eq!(cluster.masters[0].name, name("m1.prod.k8s.internal"));
     assert!(cluster.aliases.is_empty());
     assert_eq!(cluster.kubernetes.minor, 34);
+    assert_eq!(cluster.kubernetes.patch, None);
+    assert_eq!(cluster.kubernetes.pod_subnet, None);
     assert_eq!(
         cluster.kubernetes.service_subnet.to_string(),
         "10.96.0.0/12"
@@ -87,7 +89,7 @@ masters:
   - {name: master-2.prod.k8s.internal, addresses: [10.77.0.12, "fd77::12"]}
   - {name: master-3, follow: ip-10-77-0-13.eu.example.com}
 aliases: {k8s.example.com: api, old-name: master-1}
-kubernetes: {version: "v1.33.2", serviceSubnet: 10.97.0.0/16, dnsDomain: cluster.example, apiPort: 7443}
+kubernetes: {version: "v1.33.2", serviceSubnet: 10.97.0.0/16, podSubnet: 10.244.0.0/16, dnsDomain: cluster.example, apiPort: 7443}
 dns: {listen: ["127.0.0.53:53", "[::1]:53"], ttl: 0, upstream: [10.0.0.2, "10.0.0.3:5353"]}
 hosts: {path: /etc/hosts.d/ours, mode: in-place}
 haproxy:
@@ -124,6 +126,9 @@ haproxy:
         ]
     );
     assert_eq!(cluster.kubernetes.minor, 33);
+    assert_eq!(cluster.kubernetes.patch, Some(2));
+    let pods = "10.244.0.0/16".parse().unwrap();
+    assert_eq!(cluster.kubernetes.pod_subnet, Some(pods));
     assert_eq!(cluster.kubernetes.api_port, 7443);
     assert_eq!(cluster.dns.listen.len(), 2);
     let upstream = ["10.0.0.2:53", "10.0.0.3:5353"].map(|s| s.parse().unwrap());
@@ -258,4 +263,59 @@ fn ten_thousand_masters_are_read() {
     let cluster = parse(&(text + &aliases)).unwrap();
     assert_eq!(cluster.masters.len(), 10_000);
     assert_eq!(cluster.aliases.len(), 10_000);
+}
+
+#[test]
+fn stable_addresses_are_kept_where_the_file_says_so() {
+    use super::routes::{Mode, Routes, Target};
+    let file = |stable: &str, routes: &str| {
+        format!(
+            "domain: k8s.internal\nendpoint: {{name: api}}\nmasters:\n  - {{name: m1, address: 10.0.0.1, stable: {stable}}}\nroutes: {routes}\n"
+        )
+    };
+    let off = parse(&file("10.254.0.1", "{}")).unwrap();
+    assert_eq!(off.routes, Routes::default());
+    assert!(!off.routes.in_force());
+    assert_eq!(off.routes.kept(&off.masters[0]), None);
+    let direct = parse(&file(
+        "10.254.0.1",
+        "{mode: direct, names: stable, protocol: 77}",
+    ))
+    .unwrap();
+    assert_eq!(
+        (
+            direct.routes.mode,
+            direct.routes.names,
+            direct.routes.protocol
+        ),
+        (Mode::Direct, Target::Stable, 77)
+    );
+    assert_eq!(
+        direct.routes.kept(&direct.masters[0]),
+        direct.masters[0].stable
+    );
+    // A rescue goes before both.
+    let mut rescued = off;
+    let old = "10.0.0.9".parse().unwrap();
+    rescued.routes.rescue.insert(name("m1.k8s.internal"), old);
+    assert!(rescued.routes.in_force());
+    assert_eq!(rescued.routes.kept(&rescued.masters[0]), Some(old));
+
+    let family = problems(&file("\"fd54::1\"", "{mode: direct}"));
+    assert_eq!(
+        family,
+        [
+            "4:43: masters[0].stable: fd54::1 cannot be reached: m1 has no IPv6 address; give stable and current ones of the same family"
+        ]
+    );
+    let service = problems(&file("10.96.0.9", "{mode: direct}"));
+    assert!(
+        service[0].contains("lies within kubernetes.serviceSubnet"),
+        "{service:?}"
+    );
+    let pods = file("10.244.0.9", "{mode: direct}") + "kubernetes: {podSubnet: 10.244.0.0/16}\n";
+    let pods = problems(&pods);
+    assert!(pods[0].contains("has 10.244.0.9 in it"), "{pods:?}");
+    let taken = problems(&file("10.0.0.1", "{mode: direct}"));
+    assert!(taken[0].contains("give each address once"), "{taken:?}");
 }

@@ -11,5 +11,9 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod configuration;
+pub mod manifest;
+pub mod patches;
 pub mod pin;
 pub mod rescue;
+pub mod upgrade;

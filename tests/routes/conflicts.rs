@@ -90,7 +90,8 @@ fn a_strict_filter_is_told_where_ways_there_and_back_differ() {
     let mut lab = Lab::new(&cluster(STABLE, DIRECT));
     let first = &lab.nodes[0];
     // Another interface, whose network the second master moves to.
-    ip(first, "link add eth1 type dummy");
+    ip(first, "link add eth1 type veth peer name eth2");
+    ip(first, "link set eth2 up");
     ip(first, "address add 10.99.0.1/24 dev eth1");
     ip(first, "link set eth1 up");
     let strict = "echo 1 > /proc/sys/net/ipv4/conf/eth0/rp_filter";

@@ -1,9 +1,10 @@
 //! Stable addresses stay reachable while current ones change.
 
+use std::process::Command;
 use std::time::Instant;
 
-use crate::lab::{AFTER, BEFORE, Lab, STABLE, cluster, ip, ours, possible};
-use crate::support::eventually;
+use crate::lab::{AFTER, BEFORE, Lab, STABLE, cluster, ip, ours, possible, status};
+use crate::support::{STAYPUT, eventually, run, until};
 
 #[test]
 fn stable_addresses_stay_while_masters_move() {
@@ -112,4 +113,48 @@ fn what_somebody_removes_is_back() {
     ip(master, "link set eth0 down");
     ip(master, "link set eth0 up");
     lab.has(STABLE, BEFORE);
+}
+
+#[test]
+fn it_is_not_fought_for_ever() {
+    if !possible(&[]) {
+        return;
+    }
+    let mut lab = Lab::new(&cluster(STABLE, "routes: {mode: direct}\n"));
+    lab.nodes[0].start_agent();
+    let master = &lab.nodes[0];
+    let mut removals = 0;
+    until("the agent steps back", || {
+        // Only what is there can be removed.
+        let arguments = ["-n", master.namespace.name(), "route", "del", "10.254.0.2"];
+        let removed = run(Command::new("ip").args(arguments));
+        removals += u32::from(removed.code == 0);
+        status(master)["condition"] == "contested"
+    });
+    assert!(removals >= 10, "after {removals}");
+    // Less often than before, but still.
+    until("it is back in the end", || {
+        ours(master).contains("10.254.0.2 via 10.77.0.12 src 10.254.0.1")
+    });
+}
+
+#[test]
+fn the_rights_of_the_unit_are_enough() {
+    if !possible(&[]) {
+        return;
+    }
+    let lab = Lab::new(&cluster(STABLE, "routes: {mode: direct}\n"));
+    let node = &lab.nodes[0];
+    let rights = "+chown,+fowner,+dac_override,+net_bind_service";
+    let limited = |rights: &str| {
+        let mut command = node.command("setpriv");
+        let bounds = format!("--bounding-set=-all,{rights}");
+        run(command.args([&bounds, "--no-new-privs", "--", STAYPUT, "apply"]))
+    };
+    let without = limited(rights);
+    assert_eq!(without.code, 1, "{without:?}");
+    assert!(without.out.contains("needs CAP_NET_ADMIN"), "{without:?}");
+    assert!(ours(node).is_empty());
+    limited(&format!("{rights},+net_admin")).good();
+    assert_eq!(ours(node).len(), 3);
 }

@@ -7,11 +7,16 @@ use crate::support::until;
 const DIRECT: &str = "routes: {mode: direct}\n";
 const OFF: &str = "routes: {mode: off}\n";
 
-/// Everything on a node, as people see it.
-fn everything(node: &Node) -> String {
-    ip(node, "address show scope global")
-        + &ip(node, "route show table all")
-        + &ip(node, "-6 route show table all")
+/// Everything on a node, as people see it; but for what the kernel makes for itself, in its own time.
+fn everything(node: &Node) -> Vec<String> {
+    let shown = [
+        "address show scope global",
+        "route show table all",
+        "-6 route show table all",
+    ];
+    let shown = shown.map(|line| ip(node, line)).concat();
+    let lines = shown.lines().filter(|line| !line.contains("fe80::"));
+    lines.map(str::to_owned).collect()
 }
 
 /// Addresses and routes of an operator, next to ours and like them.
@@ -29,7 +34,7 @@ fn off_takes_away_what_is_ours_and_nothing_else() {
     }
     let off = cluster(STABLE, OFF);
     let mut lab = Lab::new(&cluster(STABLE, DIRECT));
-    let before: Vec<String> = lab
+    let before: Vec<Vec<String>> = lab
         .nodes
         .iter()
         .map(|node| {
