@@ -1,10 +1,12 @@
 //! The cluster: its nodes, what moves them, and what everyone must see afterwards.
 
+use std::collections::BTreeSet;
+
 use crate::apiserver::Apiserver;
 use crate::authority::Authority;
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::support::{here, run};
+use crate::support::{eventually, here, run};
 
 pub(crate) const DOMAIN: &str = "prod.k8s.internal";
 pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
@@ -146,5 +148,29 @@ impl Lab {
         for node in self.masters.iter_mut().chain(&mut self.workers) {
             node.must_run();
         }
+    }
+}
+
+impl Node {
+    /// Connects through the node's endpoint until each of these masters has answered at that
+    /// address; any other answer fails the test.
+    pub(crate) fn reaches(&self, masters: &[(&str, &str)]) {
+        let want = masters.iter().map(|(name, at)| format!("{name} at {at}"));
+        let want: BTreeSet<String> = want.collect();
+        let url = format!("https://{ENDPOINT}:8443/whoami");
+        let mut answers = BTreeSet::new();
+        eventually("every master answers", || {
+            let authority = "/etc/kubernetes/pki/ca.crt";
+            let mut curl = self.command("curl");
+            let said = run(curl.args(["-sS", "-m", "5", "--cacert", authority, &url]));
+            if said.code == 0 {
+                let answer = said.out.trim_end().to_owned();
+                assert!(want.contains(&answer), "{answer} instead of {want:?}");
+                answers.insert(answer);
+            }
+            let all = answers == want;
+            all.then_some(())
+                .ok_or_else(|| format!("{answers:?} {}", said.err))
+        });
     }
 }

@@ -13,7 +13,11 @@ mod etcd;
 mod issued;
 mod lab;
 mod moves;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/namespace.rs"]
 mod namespace;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/node.rs"]
 mod node;
 mod provisioned;
 #[expect(dead_code, reason = "the tests of the agent use the rest")]

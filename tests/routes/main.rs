@@ -13,10 +13,10 @@ mod conflicts;
 mod lab;
 mod moves;
 #[expect(dead_code, reason = "the cluster's tests use the rest")]
-#[path = "../cluster/namespace.rs"]
+#[path = "../support/namespace.rs"]
 mod namespace;
 #[expect(dead_code, reason = "the cluster's tests use the rest")]
-#[path = "../cluster/node.rs"]
+#[path = "../support/node.rs"]
 mod node;
 mod removal;
 mod rescue;

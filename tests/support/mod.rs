@@ -17,8 +17,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Looks again and again until it is seen; what was seen instead is told at the end.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    eventually_within(PATIENCE, what, look)
+}
+
+/// The same with a patience of its own.
+pub(crate) fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         match look() {
             Ok(seen) => return seen,
@@ -52,12 +61,16 @@ pub(crate) fn here(root: bool, programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let missing = missing.join(", ");
+    skipped(&format!("{} (see tests/run)", missing.join(", ")));
+    false
+}
+
+/// Says loudly that something is missing; fails the test where everything is required.
+pub(crate) fn skipped(missing: &str) {
     let required = std::env::var_os("CI").is_some()
         || std::env::var_os("STAYPUT_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "missing: {missing} (see tests/run)");
-    eprintln!("SKIPPED: missing: {missing} (see tests/run)");
-    false
+    assert!(!required, "missing: {missing}");
+    eprintln!("SKIPPED: missing: {missing}");
 }
 
 /// What a finished program said.
@@ -94,8 +107,11 @@ pub(crate) fn run(command: &mut Command) -> Said {
     }
 }
 
+/// How much of a log is shown when a test panics.
+const SHOWN_LINES: usize = 200;
+
 /// A program that runs beside the test. It ends with this value, also when the test panics; then
-/// its log is shown.
+/// the end of its log is shown.
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
@@ -153,6 +169,12 @@ impl Process {
         })
     }
 
+    /// Ends it at once, as a power failure does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Fails the test if it has ended.
     pub(crate) fn must_run(&mut self) {
         let ended = self.ended();
@@ -163,7 +185,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("== {}\n{}", self.log.display(), self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+            eprintln!("== {}\n{shown}", self.log.display());
         }
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;

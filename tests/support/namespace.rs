@@ -56,6 +56,27 @@ impl Namespace {
         ]);
     }
 
+    /// Everything that the kernel keeps of addresses and routes is lost, as in a power failure.
+    pub(crate) fn power_off(&self) {
+        self.ip(&[
+            "addr flush dev eth0",
+            "addr flush dev lo",
+            "route flush table main",
+            "link set lo down",
+            "link set lo up",
+        ]);
+    }
+
+    /// Takes the cable out of `eth0`.
+    pub(crate) fn unplug(&self) {
+        self.ip(&["link set eth0 down"]);
+    }
+
+    /// Puts it in again; addresses of IPv4 are still there, routes are not.
+    pub(crate) fn plug_in(&self) {
+        self.ip(&["link set eth0 up"]);
+    }
+
     /// Forgets whose hardware has which address, as a gratuitous ARP of the new holder does.
     pub(crate) fn forget_neighbours(&self) {
         self.ip(&["neigh flush all"]);
