@@ -12,3 +12,4 @@
 //! one.
 
 pub mod pin;
+pub mod unpin;

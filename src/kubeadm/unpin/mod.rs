@@ -1,0 +1,13 @@
+//! Mends what pins addresses on an existing cluster, in an order that holds across nodes.
+//!
+//! ```text
+//! files, agent, API, etcd ─▶ Facts ─▶ plan ─▶ the next stage ─▶ back up, change, wait until healthy ─┐
+//!                              ▲       pure                                                          │
+//!                              └──────────── looked at anew, said in the Node's annotation ──────────┘
+//! ```
+//!
+//! Each stage is a file: what is to be changed is a pure function of what is there, so that a second
+//! run finds nothing, and one that was interrupted goes on.
+
+pub mod plan;
+pub mod stage;
