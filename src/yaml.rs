@@ -48,6 +48,65 @@ impl Tree {
     }
 }
 
+/// A value of a tree, and the way to it.
+#[derive(Debug, Clone)]
+pub struct At<'a> {
+    /// The value.
+    pub tree: &'a Tree,
+    /// Where it is.
+    pub spot: Spot,
+}
+
+impl<'a> At<'a> {
+    /// The top of a tree.
+    pub fn top(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            spot: Spot::default(),
+        }
+    }
+
+    /// The value of a mapping's key; of a key that is given twice the last one, as Go takes it.
+    pub fn field(&self, key: &str) -> Option<Self> {
+        let Tree::Mapping(entries) = self.tree else {
+            return None;
+        };
+        let mut entries = entries.iter().enumerate();
+        let (index, (_, tree)) = entries.rfind(|(_, (name, _))| name == key)?;
+        Some(Self {
+            tree,
+            spot: self.spot.child(index),
+        })
+    }
+
+    /// The value behind several keys, one within the other.
+    pub fn path(&self, keys: &[&str]) -> Option<Self> {
+        let mut keys = keys.iter();
+        keys.try_fold(self.clone(), |at, key| at.field(key))
+    }
+
+    /// The items of a list; none of anything else.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = Self> + use<'a> {
+        let items: &[Tree] = match self.tree {
+            Tree::Sequence(items) => items,
+            _ => &[],
+        };
+        let spot = self.spot.clone();
+        items.iter().enumerate().map(move |(index, tree)| Self {
+            tree,
+            spot: spot.child(index),
+        })
+    }
+
+    /// The value where it is text.
+    pub fn text(&self) -> Option<&'a str> {
+        match self.tree {
+            Tree::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// A place in a text; both numbers start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
@@ -188,6 +247,42 @@ pub fn offset(text: &str, place: Location) -> Option<usize> {
     };
     let mut columns = text[line..].char_indices().map(|(offset, _)| line + offset);
     columns.nth(place.column.checked_sub(1)?)
+}
+
+/// From where to where in a text the scalar of that value stands at a spot, quotes included: `None`
+/// where it is written in a way that cannot be told (a block scalar, several lines, an anchor).
+pub fn extent(text: &str, spot: &Spot, value: &str) -> Option<std::ops::Range<usize>> {
+    let mark = text.len() - without_mark(text).len();
+    let start = mark + offset(&text[mark..], locate(text, spot)?)?;
+    let rest = &text[start..];
+    let length = match rest.chars().next()? {
+        '"' => {
+            let mut escaped = false;
+            let end = |c| match c {
+                '"' if !escaped => true,
+                c => {
+                    escaped = c == '\\' && !escaped;
+                    false
+                }
+            };
+            rest[1..].find(end)? + 2
+        }
+        '\'' => {
+            // A quote within is doubled.
+            let mut from = 1;
+            loop {
+                from += rest[from..].find('\'')? + 1;
+                if !rest[from..].starts_with('\'') {
+                    break from;
+                }
+                from += 1;
+            }
+        }
+        _ if rest.starts_with(value) && !value.is_empty() => value.len(),
+        _ => return None,
+    };
+    let one_line = !rest[..length].contains('\n');
+    one_line.then(|| start..start + length)
 }
 
 fn failing_at(document: serde_yaml::Deserializer<'_>, spot: &Spot) -> Option<Location> {

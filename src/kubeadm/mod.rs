@@ -11,5 +11,6 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod manifest;
 pub mod pin;
 pub mod unpin;
