@@ -6,7 +6,7 @@ use crate::cli::context::{Context, Failure};
 use crate::cli::exit;
 
 #[derive(Debug, Args)]
-pub(super) struct JoinEtcdArgs {}
+pub(in crate::cli) struct JoinEtcdArgs {}
 
 pub(super) fn join_etcd(_context: &Context, _args: JoinEtcdArgs) -> Result<u8, Failure> {
     Err(Failure::new(exit::UNAVAILABLE, "not there yet"))

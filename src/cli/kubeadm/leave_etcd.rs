@@ -6,7 +6,7 @@ use crate::cli::context::{Context, Failure};
 use crate::cli::exit;
 
 #[derive(Debug, Args)]
-pub(super) struct LeaveEtcdArgs {}
+pub(in crate::cli) struct LeaveEtcdArgs {}
 
 pub(super) fn leave_etcd(_context: &Context, _args: LeaveEtcdArgs) -> Result<u8, Failure> {
     Err(Failure::new(exit::UNAVAILABLE, "not there yet"))
