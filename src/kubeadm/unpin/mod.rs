@@ -9,5 +9,9 @@
 //! Each stage is a file: what is to be changed is a pure function of what is there, so that a second
 //! run finds nothing, and one that was interrupted goes on.
 
+pub mod difference;
+pub mod kubeconfigs;
+pub mod manifests;
+pub mod pins;
 pub mod plan;
 pub mod stage;
