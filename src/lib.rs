@@ -76,6 +76,7 @@ pub mod request;
 pub mod root;
 pub mod source;
 pub mod state;
+pub mod static_pod;
 pub mod status;
 pub mod surface;
 pub mod view;

@@ -25,6 +25,7 @@
 mod attributes;
 mod folders;
 mod in_place;
+mod like;
 mod lock;
 mod moving;
 mod old;
@@ -44,6 +45,7 @@ use target::{Swap, Target};
 
 pub use folders::{make_folder, missing_folders, remove_empty_folder};
 pub use in_place::InPlace;
+pub use like::write_like;
 pub use moving::{Moved, move_file};
 pub use old::{Identity, Old, replaceable};
 pub use staging::{HIDDEN, Spot, Staged, Staging};

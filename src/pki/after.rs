@@ -1,7 +1,7 @@
 //! What is done after a renewal: only what does not read its files again by itself is restarted.
 //!
 //! Steps come from `certificates.afterRenew`, in its order, one after the other: static pods by the
-//! kubelet ([`static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
+//! kubelet ([`crate::static_pod`]), the operator's programs ([`hooks`]). One that fails does not hold the
 //! next. The new certificates are in their places already and stay there whatever happens here.
 //!
 //! A step that fails is owed ([`owed`]): the next run does it again, and only it.
@@ -11,8 +11,6 @@
 
 pub mod hooks;
 pub mod owed;
-pub mod processes;
-pub mod static_pod;
 mod steps;
 mod stop;
 
@@ -25,13 +23,12 @@ use super::wanted::Item;
 use crate::config::cluster::{AfterRenew, Hook};
 use crate::report::milliseconds;
 use crate::root::Root;
+use crate::static_pod::processes::Processes;
+use crate::static_pod::{self, Limits, Restarted};
 use owed::Owed;
-use processes::Processes;
-use static_pod::{Limits, Restarted};
 use steps::What;
 use stop::Stop;
 
-pub use static_pod::{Recovered, recover};
 pub use steps::{Step, outstanding, pods};
 
 /// How much of what a program said is shown, in characters.

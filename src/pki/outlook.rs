@@ -13,10 +13,10 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::after::static_pod;
 use super::record::{self, Item, Record};
 use crate::clock;
 use crate::root::Root;
+use crate::static_pod;
 use crate::status::{CertificatesStatus, DueCertificate, Loudness, NextRenewal, RenewalFailure};
 
 const DAY: i64 = 86_400;

@@ -2,9 +2,10 @@
 
 use crate::config::Problems;
 use crate::lock;
-use crate::pki::after::{owed, static_pod};
+use crate::pki::after::owed;
 use crate::pki::profile::Names;
 use crate::pki::{bundle, moment, prepare, store};
+use crate::static_pod;
 
 /// Why a run ended before it did anything, or why one item was not done.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::Error;
 use crate::clock;
 use crate::lock::{self, Lock};
-use crate::pki::after;
 use crate::pki::moment::Moment;
 use crate::pki::record::{self, Run, Seen};
 use crate::root::Root;
+use crate::static_pod;
 
 /// How long a run waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ impl Hold {
 
     /// Puts back what an earlier run has left out. Needs nothing but the two folders.
     pub fn put_back_manifests(&mut self) -> Result<(), Error> {
-        let recovered = after::recover(&self.root)?;
+        let recovered = static_pod::recover(&self.root)?;
         self.notices
             .extend(recovered.iter().map(ToString::to_string));
         Ok(())

@@ -8,8 +8,8 @@ use super::done::rows;
 use super::{Done, Error, Renewal, on_master};
 use crate::config::{Cluster, Node};
 use crate::lock;
+use crate::pki::after;
 use crate::pki::after::owed::{self, Owed};
-use crate::pki::after::{self, static_pod};
 use crate::pki::health::{Health, State, health};
 use crate::pki::inventory::{self, Found, Inventory, KeyState};
 use crate::pki::issue::Validity;
@@ -20,6 +20,7 @@ use crate::pki::spread;
 use crate::pki::store::{self, Store};
 use crate::pki::wanted::Wanted;
 use crate::root::Root;
+use crate::static_pod;
 
 /// What a renewal would do. Nothing is changed, and nothing is waited for.
 pub fn preview(

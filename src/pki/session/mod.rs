@@ -12,7 +12,7 @@ mod order;
 use std::path::PathBuf;
 
 use super::after::owed::{self, Owed};
-use super::after::{self, Outcome, static_pod};
+use super::after::{self, Outcome};
 use super::bundle::Bundle;
 use super::catalogue::Catalogue;
 use super::certificate::Certificate;
@@ -24,6 +24,7 @@ use super::store::{self, Set, Store};
 use super::wanted::{Item, Kind, Wanted, wanted};
 use crate::config::{Cluster, Node};
 use crate::root::Root;
+use crate::static_pod;
 use done::{fail, rows, succeed, withhold};
 
 pub use done::{Did, Done, Row};

@@ -1,8 +1,8 @@
-//! Death while a static pod is being restarted: a real process is killed at each system call that
-//! changes a folder (strace's injection), beside a pretend kubelet that ends and starts the pod's
-//! process. The manifest is in one of its two places then, and in its own after the next run.
+//! Death while a static pod is being restarted, or its manifest exchanged: a real process is killed at
+//! each system call that changes a folder (strace's injection), beside a pretend kubelet that ends and
+//! starts the pod's process. A manifest is in one of its places then, and in its own after the next run.
 //!
-//! The process that is killed is this very test, started once more: see [`restarting`].
+//! The process that is killed is this very test, started once more: see [`restarting`], [`exchanging`].
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use stayput::pki::after::processes::Processes;
-use stayput::pki::after::static_pod::{FOLDER, Limits, MANIFESTS, Restarted, recover, restart};
 use stayput::root::Root;
+use stayput::static_pod::processes::Processes;
+use stayput::static_pod::{
+    Change, FOLDER, Limits, MANIFESTS, Recovered, Restarted, exchange, recover, restart,
+};
 
 #[path = "support/mod.rs"]
 #[allow(
@@ -116,19 +118,38 @@ fn end(child: &mut Child) {
     child.wait().unwrap();
 }
 
-fn restarted(root: &Root) -> Restarted {
+const LIMITS: Limits = Limits {
+    gone: support::PATIENCE,
+    back: support::PATIENCE,
+    look: Duration::from_millis(1),
+};
+
+fn run<T>(task: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let limits = Limits {
-        gone: support::PATIENCE,
-        back: support::PATIENCE,
-        look: Duration::from_millis(1),
-    };
+    runtime.unwrap().block_on(task)
+}
+
+fn restarted(root: &Root) -> Restarted {
     let processes = Processes::new(Path::new("/proc"));
     let never = std::future::pending();
-    let restarting = restart(root, &processes, POD, &limits, never);
-    runtime.unwrap().block_on(restarting).unwrap()
+    run(restart(root, &processes, POD, &LIMITS, never)).unwrap()
+}
+
+/// What the exchange makes of a manifest.
+fn changed(text: &str) -> String {
+    text.replace("-v", "-w")
+}
+
+fn exchanged(root: &Root, from: &str, to: &str) -> Restarted {
+    let processes = Processes::new(Path::new("/proc"));
+    let change = Change {
+        from: from.as_bytes(),
+        to: to.as_bytes(),
+    };
+    let never = std::future::pending();
+    run(exchange(root, &processes, POD, change, &LIMITS, never)).unwrap()
 }
 
 /// What is killed. Started with the other tests it has nothing to do.
@@ -141,28 +162,56 @@ fn restarting() {
     assert!(matches!(restarted(&root), Restarted::Done { .. }));
 }
 
+/// The same.
+#[test]
+fn exchanging() {
+    let Some(sandbox) = std::env::var_os(SANDBOX) else {
+        return;
+    };
+    let root = Root::open(Path::new(&sandbox)).unwrap();
+    let manifest = root.read(&Path::new(MANIFESTS).join(format!("{POD}.yaml")), 1 << 20);
+    let text = String::from_utf8(manifest.unwrap().unwrap()).unwrap();
+    let exchanged = exchanged(&root, &text, &changed(&text));
+    assert!(matches!(exchanged, Restarted::Done { .. }));
+}
+
+const CALLS: [&str; 6] = [
+    "mkdirat",
+    "write",
+    "renameat",
+    "renameat2",
+    "fsync",
+    "unlinkat",
+];
+
+/// Runs `test` of this program in a sandbox until its `n`-th `call`; `false` where it came to its end.
+fn dies(node: &Node, test: &str, call: &str, n: u32) -> bool {
+    let inject = format!("inject={call}:signal=SIGKILL:when={n}");
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(SANDBOX, node.dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
+    assert!(killed || output.status.success(), "{call} {n}: {output:?}");
+    killed
+}
+
 #[test]
 fn a_manifest_is_never_lost() {
     if !support::here(false, &["strace"]) {
         return;
     }
     let mut kills: BTreeMap<&str, u32> = BTreeMap::new();
-    for call in ["mkdirat", "renameat2", "fsync", "unlinkat"] {
+    let calls = ["mkdirat", "renameat2", "fsync", "unlinkat"];
+    for call in calls {
         for n in 1..100 {
             let context = format!("killed at {call} {n}");
             let node = Node::new();
-            let inject = format!("inject={call}:signal=SIGKILL:when={n}");
-            let output = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
-                .arg(std::env::current_exe().unwrap())
-                .args(["--exact", "restarting", "--nocapture"])
-                .env(SANDBOX, node.dir.path())
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
-            if !killed {
-                assert!(output.status.success(), "{context}: {output:?}");
+            if !dies(&node, "restarting", call, n) {
                 node.assert_back(&context);
                 break;
             }
@@ -180,8 +229,56 @@ fn a_manifest_is_never_lost() {
             node.assert_back(&context);
         }
     }
-    for call in ["mkdirat", "renameat2", "fsync", "unlinkat"] {
+    for call in calls {
         assert!(kills.contains_key(call), "{call} was never met: {kills:?}");
     }
     println!("survived {kills:?}");
+}
+
+#[test]
+fn an_exchange_is_done_or_not() {
+    if !support::here(false, &["strace"]) {
+        return;
+    }
+    let mut kills: BTreeMap<&str, u32> = BTreeMap::new();
+    let (mut old, mut new, mut forward) = (0, 0, 0);
+    for call in CALLS {
+        for n in 1..100 {
+            let context = format!("killed at {call} {n}");
+            let mut node = Node::new();
+            if !dies(&node, "exchanging", call, n) {
+                node.text = changed(&node.text);
+                node.assert_back(&context);
+                break;
+            }
+            *kills.entry(call).or_default() += 1;
+            let was_there = node.file(MANIFESTS).exists();
+            let recovered = recover(&node.root()).unwrap();
+            assert_eq!(recovered.is_empty(), was_there, "{context}: {recovered:?}");
+            let told = matches!(recovered[..], [Recovered::Exchanged { .. }]);
+            assert_eq!(told, !was_there, "{context}: {recovered:?}");
+            assert_eq!(recover(&node.root()).unwrap(), [], "{context}");
+            let text = std::fs::read_to_string(node.file(MANIFESTS)).unwrap();
+            let is_new = text == changed(&node.text);
+            assert!(is_new || text == node.text, "{context}: {text}");
+            *(if is_new { &mut new } else { &mut old }) += 1;
+            forward += u32::from(told);
+            // The pod comes back, and whatever was done, the next exchange leaves nothing but its own.
+            support::until("the pod runs again", || {
+                matches!(restarted(&node.root()), Restarted::Done { .. })
+            });
+            node.text = format!("{text}# again\n");
+            let again = exchanged(&node.root(), &text, &node.text);
+            assert!(matches!(again, Restarted::Done { .. }), "{context}");
+            node.assert_back(&context);
+        }
+    }
+    for call in CALLS {
+        assert!(kills.contains_key(call), "{call} was never met: {kills:?}");
+    }
+    println!("survived {kills:?}: old {old}, new {new}, of these by the next run {forward}");
+    assert!(
+        old > 0 && forward > 0 && new > forward,
+        "{old} {new} {forward}"
+    );
 }
