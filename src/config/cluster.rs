@@ -60,8 +60,12 @@ pub struct Master {
 pub struct Kubernetes {
     /// Minor release: 34 for "1.34".
     pub minor: u32,
+    /// Patch release: 2 for "1.34.2"; `None` for "1.34".
+    pub patch: Option<u32>,
     /// Range of Service addresses.
     pub service_subnet: IpNet,
+    /// Range of pods' addresses, where each node gets a part of it by kube-controller-manager.
+    pub pod_subnet: Option<IpNet>,
     /// The cluster's own DNS domain.
     pub dns_domain: Name,
     /// kube-apiserver's port on the masters.

@@ -85,6 +85,12 @@ impl Names {
         }
     }
 
+    /// The masters' addresses that lie within a range.
+    pub(super) fn addresses_within(&self, range: IpNet) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.addresses.iter().map(|address| address.value);
+        addresses.filter(move |address| range.contains(address))
+    }
+
     /// The cluster's own DNS answers for `dns_domain`, stayput for the domain.
     pub(super) fn check_dns_domain(&self, dns_domain: Option<&Name>, report: &mut Report) {
         if let (Some(inner), Some(domain)) = (dns_domain, &self.domain)

@@ -6,6 +6,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use super::certificates;
 use super::claims::Claims;
 use super::cluster::{Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
@@ -92,31 +94,70 @@ fn kubernetes(
     claims: &mut Claims,
     report: &mut Report,
 ) -> Option<Kubernetes> {
-    let known = ["version", "serviceSubnet", "dnsDomain", "apiPort"];
+    let known = [
+        "version",
+        "serviceSubnet",
+        "podSubnet",
+        "dnsDomain",
+        "apiPort",
+    ];
     let section = file.section("kubernetes", &known, report)?;
-    let minor = match section.get("version") {
-        Some(version) => scalar::minor(version, report),
-        None => Some(34),
-    };
+    let version = section.or("version", || (34, None), report, scalar::version);
     let service_subnet = section.or_parsed(
         "serviceSubnet",
         "10.96.0.0/12",
         report,
         scalar::service_subnet,
     );
+    let pod_subnet = section.or(
+        "podSubnet",
+        || None,
+        report,
+        |value, report| value.parsed_by(scalar::pod_subnet, report).map(Some),
+    );
     let dns_domain = section.or_parsed("dnsDomain", "cluster.local", report, Name::parse);
     names.check_service_subnet(service_subnet, report);
+    if let Some(pods) = pod_subnet.flatten() {
+        check_pod_subnet(&section, pods, service_subnet, names, report);
+    }
     names.check_dns_domain(dns_domain.as_ref(), report);
     let api_port = section.or("apiPort", || 6443, report, scalar::port);
     if let Some(port) = api_port {
         claims.port(section.at("apiPort"), port, report);
     }
+    let (minor, patch) = version?;
     Some(Kubernetes {
-        minor: minor?,
+        minor,
+        patch,
         service_subnet: service_subnet?,
+        pod_subnet: pod_subnet?,
         dns_domain: dns_domain?,
         api_port: api_port?,
     })
+}
+
+/// Neither Services nor masters have addresses of pods.
+fn check_pod_subnet(
+    section: &Fields<'_>,
+    pods: IpNet,
+    services: Option<IpNet>,
+    names: &Names,
+    report: &mut Report,
+) {
+    let place = section.at("podSubnet");
+    if let Some(services) = services
+        && (services.contains(&pods) || pods.contains(&services))
+    {
+        let message = format!(
+            "{pods} overlaps with kubernetes.serviceSubnet {services}; give pods a range of their own"
+        );
+        report.add(&place, message);
+    }
+    if let Some(address) = names.addresses_within(pods).next() {
+        let message =
+            format!("{pods} has {address} in it, which is a master's; give the pods' own range");
+        report.add(&place, message);
+    }
 }
 
 fn dns(file: &Fields<'_>, claims: &mut Claims, report: &mut Report) -> Option<Dns> {

@@ -25,6 +25,11 @@ pub(super) fn port(value: &Value<'_>, report: &mut Report) -> Option<u16> {
 
 /// The minor of a Kubernetes release: 34 for `"1.34"`, `"v1.34"` and `"1.34.2"`.
 pub(super) fn minor(value: &Value<'_>, report: &mut Report) -> Option<u32> {
+    version(value, report).map(|(minor, _)| minor)
+}
+
+/// Minor and patch of a Kubernetes release, the patch where it is given: 34 and 2 for `"1.34.2"`.
+pub(super) fn version(value: &Value<'_>, report: &mut Report) -> Option<(u32, Option<u32>)> {
     if value.is_number() {
         let message = "is a number, which loses a final zero (1.30 is 1.3); put it in quotes, such as \"1.34\"";
         report.add(&value.place, message);
@@ -33,14 +38,16 @@ pub(super) fn minor(value: &Value<'_>, report: &mut Report) -> Option<u32> {
     value.parsed_by(release, report)
 }
 
-fn release(text: &str) -> Result<u32, String> {
+fn release(text: &str) -> Result<(u32, Option<u32>), String> {
     let parts: Vec<&str> = text.strip_prefix('v').unwrap_or(text).split('.').collect();
     // `parse` alone would take a sign.
     let digits = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
     let number = |part| Some(part).filter(digits)?.parse().ok();
     let numbers: Option<Vec<u32>> = parts.into_iter().map(number).collect();
     match numbers.as_deref() {
-        Some([1, minor] | [1, minor, _]) if (MIN_MINOR..1000).contains(minor) => Ok(*minor),
+        Some([1, minor, patch @ ..]) if (MIN_MINOR..1000).contains(minor) && patch.len() < 2 => {
+            Ok((*minor, patch.first().copied()))
+        }
         Some([1, minor] | [1, minor, _]) if *minor < MIN_MINOR => Err(format!(
             "'{text}' is too old; stayput knows Kubernetes 1.{MIN_MINOR} and later"
         )),
@@ -123,6 +130,25 @@ pub(super) fn service_subnet(text: &str) -> Result<IpNet, String> {
     if range.max_prefix_len() - range.prefix_len() < MIN_SERVICE_BITS {
         return Err(format!(
             "{range} is too small for Services; use 16 addresses or more"
+        ));
+    }
+    Ok(range)
+}
+
+/// A range of pods' addresses: kube-controller-manager cuts a /24 (IPv4) or a /64 (IPv6) out of it for
+/// each node, unless it is told otherwise.
+pub(super) fn pod_subnet(text: &str) -> Result<IpNet, String> {
+    if text.contains(',') {
+        return Err("holds two ranges; give one".into());
+    }
+    let range = range(text)?;
+    let of_a_node = match range {
+        IpNet::V4(_) => 24,
+        IpNet::V6(_) => 64,
+    };
+    if range.prefix_len() > of_a_node {
+        return Err(format!(
+            "{range} is too small for pods; each node gets a /{of_a_node} of it"
         ));
     }
     Ok(range)

@@ -47,6 +47,8 @@ fn the_smallest_file_has_all_defaults() {
     assert_eq!(cluster.masters[0].name, name("m1.prod.k8s.internal"));
     assert!(cluster.aliases.is_empty());
     assert_eq!(cluster.kubernetes.minor, 34);
+    assert_eq!(cluster.kubernetes.patch, None);
+    assert_eq!(cluster.kubernetes.pod_subnet, None);
     assert_eq!(
         cluster.kubernetes.service_subnet.to_string(),
         "10.96.0.0/12"
@@ -87,7 +89,7 @@ masters:
   - {name: master-2.prod.k8s.internal, addresses: [10.77.0.12, "fd77::12"]}
   - {name: master-3, follow: ip-10-77-0-13.eu.example.com}
 aliases: {k8s.example.com: api, old-name: master-1}
-kubernetes: {version: "v1.33.2", serviceSubnet: 10.97.0.0/16, dnsDomain: cluster.example, apiPort: 7443}
+kubernetes: {version: "v1.33.2", serviceSubnet: 10.97.0.0/16, podSubnet: 10.244.0.0/16, dnsDomain: cluster.example, apiPort: 7443}
 dns: {listen: ["127.0.0.53:53", "[::1]:53"], ttl: 0, upstream: [10.0.0.2, "10.0.0.3:5353"]}
 hosts: {path: /etc/hosts.d/ours, mode: in-place}
 haproxy:
@@ -124,6 +126,9 @@ haproxy:
         ]
     );
     assert_eq!(cluster.kubernetes.minor, 33);
+    assert_eq!(cluster.kubernetes.patch, Some(2));
+    let pods = "10.244.0.0/16".parse().unwrap();
+    assert_eq!(cluster.kubernetes.pod_subnet, Some(pods));
     assert_eq!(cluster.kubernetes.api_port, 7443);
     assert_eq!(cluster.dns.listen.len(), 2);
     let upstream = ["10.0.0.2:53", "10.0.0.3:5353"].map(|s| s.parse().unwrap());

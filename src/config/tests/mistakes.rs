@@ -158,6 +158,22 @@ const MISTAKES: &[(&str, &str)] = &[
         "4:25: masters[0].address: 10.0.0.1 lies within kubernetes.serviceSubnet 10.0.0.0/16; give the machine's own address or the right range",
     ),
     (
+        "kubernetes: {podSubnet: '10.244.0.0/16,fd00::/48'}",
+        "5:25: kubernetes.podSubnet: holds two ranges; give one",
+    ),
+    (
+        "kubernetes: {podSubnet: 10.244.0.0/28}",
+        "5:25: kubernetes.podSubnet: 10.244.0.0/28 is too small for pods; each node gets a /24 of it",
+    ),
+    (
+        "kubernetes: {podSubnet: 10.96.0.0/16}",
+        "5:25: kubernetes.podSubnet: 10.96.0.0/16 overlaps with kubernetes.serviceSubnet 10.96.0.0/12; give pods a range of their own",
+    ),
+    (
+        "kubernetes: {podSubnet: 10.0.0.0/16}",
+        "5:25: kubernetes.podSubnet: 10.0.0.0/16 has 10.0.0.1 in it, which is a master's; give the pods' own range",
+    ),
+    (
         "kubernetes: {dnsDomain: k8s.internal}",
         "1:9: domain: overlaps with kubernetes.dnsDomain k8s.internal, which the cluster's own DNS answers for; choose one beside it",
     ),
