@@ -9,9 +9,17 @@
 //! Each stage is a file: what is to be changed is a pure function of what is there, so that a second
 //! run finds nothing, and one that was interrupted goes on.
 
+pub mod agent;
+pub mod backup;
+pub mod certificates;
 pub mod difference;
+pub mod error;
+pub mod groups;
 pub mod kubeconfigs;
 pub mod manifests;
+pub mod objects;
+pub mod owed;
 pub mod pins;
 pub mod plan;
+pub mod site;
 pub mod stage;
