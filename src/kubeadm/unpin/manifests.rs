@@ -123,6 +123,12 @@ fn named(urls: &str, me: &Name, ways: &Ways) -> Option<String> {
     Some(all.join(","))
 }
 
+/// A member's peer URLs by name; `None` where none of them pins.
+pub fn peer_urls(urls: &[String], me: &Name, ways: &Ways) -> Option<Vec<String>> {
+    let named = named(&urls.join(","), me, ways)?;
+    Some(named.split(',').map(str::to_owned).collect())
+}
+
 /// `NAME=URL,…` with the masters' names. etcd does not look at it once there are data: an entry of
 /// somebody who is not known any more stays as it is.
 fn cluster(members: &str, ways: &Ways) -> Option<String> {
