@@ -11,6 +11,8 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod audit;
 pub mod manifest;
+pub mod membership;
 pub mod pin;
 pub mod unpin;

@@ -1,0 +1,3 @@
+//! Every place that pins an address which can change.
+
+pub mod cluster;

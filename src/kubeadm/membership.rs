@@ -1,0 +1,1 @@
+//! etcd's members come and go by name.
