@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::book::Book;
+use crate::config::routes::Target;
 use crate::config::{Cluster, Node};
 use crate::name::Name;
 
@@ -44,10 +45,23 @@ impl View {
         };
         let masters = self.cluster.masters.iter().map(|master| Entry {
             name: master.name.clone(),
-            addresses: self.book.addresses(&master.name).to_vec(),
+            addresses: self.addresses(&master.name),
             aliases: self.aliases(&master.name),
         });
         std::iter::once(endpoint).chain(masters).collect()
+    }
+
+    /// Where a master's name leads, and HAProxy's server for it: to its stable address where
+    /// `routes.names` says so, else to where it is now. Empty while that is not known.
+    pub fn addresses(&self, master: &Name) -> Vec<IpAddr> {
+        let stable = match self.cluster.routes.names {
+            Target::Current => None,
+            Target::Stable => self.cluster.master(master),
+        };
+        match stable.and_then(|master| self.cluster.routes.kept(master)) {
+            Some(stable) => vec![stable],
+            None => self.book.addresses(master).to_vec(),
+        }
     }
 
     fn aliases(&self, target: &Name) -> Vec<Name> {

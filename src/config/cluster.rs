@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::routes::Routes;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
 use crate::pki::key::KeyType;
@@ -31,6 +32,8 @@ pub struct Cluster {
     pub haproxy: Haproxy,
     /// What is issued, and when it is renewed.
     pub certificates: Certificates,
+    /// How masters are reached at addresses that do not change.
+    pub routes: Routes,
 }
 
 /// The name and port that kubeconfigs point to.

@@ -29,7 +29,9 @@ mod parse;
 mod problem;
 mod read;
 mod report;
+pub mod rescue;
 mod reserved;
+pub mod routes;
 mod row;
 mod scalar;
 

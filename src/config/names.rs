@@ -91,6 +91,27 @@ impl Names {
         addresses.filter(move |address| range.contains(address))
     }
 
+    /// A stable address is reached by way of a current one, of the same family. What a followed name
+    /// says is not known here.
+    pub(super) fn check_families(&self, report: &mut Report) {
+        for master in self.masters.iter().flatten() {
+            let Some(stable) = master.stable else {
+                continue;
+            };
+            let mut current = master.addresses.iter();
+            if master.follow.is_some() || current.any(|it| it.is_ipv6() == stable.is_ipv6()) {
+                continue;
+            }
+            let family = if stable.is_ipv6() { "IPv6" } else { "IPv4" };
+            let message = format!(
+                "{stable} cannot be reached: {} has no {family} address; give stable and current ones of the same family",
+                master.name.label()
+            );
+            let place = self.addresses.iter().find(|it| it.value == stable);
+            report.add(place.map_or(&self.domain_place, |it| &it.place), message);
+        }
+    }
+
     /// The cluster's own DNS answers for `dns_domain`, stayput for the domain.
     pub(super) fn check_dns_domain(&self, dns_domain: Option<&Name>, report: &mut Report) {
         if let (Some(inner), Some(domain)) = (dns_domain, &self.domain)

@@ -12,7 +12,11 @@
 //! one.
 
 pub mod audit;
+pub mod configuration;
 pub mod manifest;
 pub mod membership;
+pub mod patches;
 pub mod pin;
+pub mod rescue;
 pub mod unpin;
+pub mod upgrade;

@@ -35,7 +35,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "nodes: {}",
-        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates",
+        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates, routes",
     ),
     (
         "dns: {TTL: 5}",

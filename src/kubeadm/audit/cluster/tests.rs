@@ -256,7 +256,9 @@ async fn what_does_not_answer_is_not_looked_at() {
     .into();
     let mut found = look(&root, &view).await;
     // This machine may have a kubelet.
-    found.pins.retain(|pin| !pin.place.starts_with("kubelet of "));
+    found
+        .pins
+        .retain(|pin| !pin.place.starts_with("kubelet of "));
     assert!(found.pins.is_empty(), "{found:?}");
     let lines: Vec<String> = found
         .not_looked_at
