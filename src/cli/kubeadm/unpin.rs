@@ -67,21 +67,25 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     let mut hold = Hold::take(&root, tell)?;
     hold.put_back_manifests()?;
     let (cluster, node) = context.load(&root)?;
-    let site = Site::open(&root, cluster, node, without)?;
     let options = Options {
         wait: args.wait,
         kubelet,
         trust_clock: args.trust_clock,
     };
-    let mut report = block_on(async { Ok(run(&site, &mut hold, &options, tell).await) })?;
+    let mut report = block_on(async {
+        let site = Site::open(&root, cluster, node, without).await?;
+        Ok(run(&site, &mut hold, &options, tell).await)
+    })?;
     report.notices.extend(hold.notices().iter().cloned());
     finish(context, &report)
 }
 
 fn look(context: &Context, root: &Root, without: BTreeSet<String>) -> Result<Report, Failure> {
     let (cluster, node) = context.load(root)?;
-    let site = Site::open(root, cluster, node, without)?;
-    block_on(async { Ok(preview(&site).await?) })
+    block_on(async {
+        let site = Site::open(root, cluster, node, without).await?;
+        Ok(preview(&site).await?)
+    })
 }
 
 /// Prints what came of it.

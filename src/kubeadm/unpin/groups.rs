@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::difference;
-use super::kubeconfigs::{Mended, mended, without_node_ip};
+use super::kubeconfigs::{mended, shown, without_node_ip};
 use super::pins::Ways;
 use super::plan::Change;
 use crate::root::Root;
@@ -184,12 +184,6 @@ fn file(
         to,
         change,
     }))
-}
-
-fn shown(path: &str, mended: &Mended) -> Change {
-    let lines = mended.moved.iter();
-    let lines = lines.map(|it| ("server", it.old.as_str(), it.new.as_str()));
-    difference::of_values(path, lines)
 }
 
 fn read(root: &Root, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>, String> {

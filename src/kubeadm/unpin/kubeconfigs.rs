@@ -5,7 +5,9 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::difference;
 use super::pins::Ways;
+use super::plan::Change;
 use crate::yaml::{self, At, Tree};
 
 /// A server that takes another's place.
@@ -105,6 +107,13 @@ fn next(
             line,
         },
     )))
+}
+
+/// What people are shown of it: the servers, and nothing of what stands beside them.
+pub(super) fn shown(place: &str, mended: &Mended) -> Change {
+    let lines = mended.moved.iter();
+    let lines = lines.map(|it| ("server", it.old.as_str(), it.new.as_str()));
+    difference::of_values(place, lines)
 }
 
 /// The text with one value changed. The outcome is the old tree with exactly that changed, or none.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::difference;
-use super::kubeconfigs::{self, Error, mended, replaced};
+use super::kubeconfigs::{self, Error, mended, replaced, shown};
 use super::pins::{Url, Ways};
 use super::plan::Change;
 use crate::yaml::{self, At, Tree};
@@ -85,14 +85,16 @@ pub fn config_map(map: Map, found: &Value, ways: &Ways) -> Result<Option<Mend>, 
     let Some(old) = found["data"][map.key()].as_str() else {
         return Ok(None);
     };
-    let text = match map {
-        Map::Kubeadm => cluster_configuration(old, ways)?,
-        Map::ClusterInfo | Map::KubeProxy => {
-            mended(old, &ways.endpoint_url(), None, ways)?.map(|mended| mended.text.to_string())
-        }
+    let place = map.place();
+    let mended = match map {
+        Map::Kubeadm => cluster_configuration(old, ways)?
+            .map(|text| (difference::of_texts(&place, old, &text), text)),
+        Map::ClusterInfo | Map::KubeProxy => mended(old, &ways.endpoint_url(), None, ways)?
+            .map(|mended| (shown(&place, &mended), mended.text.to_string())),
     };
-    let Some(text) = text else { return Ok(None) };
-    let change = difference::of_texts(&map.place(), old, &text);
+    let Some((change, text)) = mended else {
+        return Ok(None);
+    };
     let mut new = found.clone();
     new["data"][map.key()] = text.into();
     if map == Map::KubeProxy {

@@ -244,6 +244,9 @@ impl Run<'_> {
     }
 
     async fn kubeconfigs(&mut self, groups: Vec<Group>) -> Result<(), Error> {
+        // HAProxy looks at the masters' certificates every few seconds.
+        let took = well::endpoint(self.site).await?;
+        self.tell("the endpoint leads to a kube-apiserver", took);
         for group in groups {
             let reader = group.restart.as_str();
             let restarts = group.restart != Restart::Nobody;

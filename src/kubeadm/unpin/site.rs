@@ -37,8 +37,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads what is needed to ask. Asks nothing yet.
-    pub fn open(
+    /// Reads what is needed to ask, and finds who answers.
+    pub async fn open(
         root: &Root,
         cluster: Cluster,
         node: Node,
@@ -65,7 +65,8 @@ impl Site {
             let member = node.kubernetes_name.as_str().to_owned();
             ways.members.insert(member, name.clone());
         }
-        let api = api(root, &cluster, &node).map_err(Error::Dead)?;
+        let api = api(root, &cluster, &node, &directory).await;
+        let api = api.map_err(Error::Dead)?;
         Ok(Self {
             root: root.clone(),
             cluster,
@@ -94,15 +95,23 @@ impl Site {
     }
 }
 
-/// A master asks its own kube-apiserver, whatever its kubeconfigs say so far; a worker asks through its
-/// HAProxy, which listens on loopback as a master's kube-apiserver does.
-fn api(
+/// A master asks its own kube-apiserver, whatever its kubeconfigs say so far. A worker asks as its kubelet
+/// does, and else through its HAProxy, which listens on loopback as a master's kube-apiserver does: before
+/// anything is mended HAProxy knows no master yet, and afterwards an address may be an old one.
+async fn api(
     root: &Root,
     cluster: &Cluster,
     node: &Node,
+    directory: &Directory,
 ) -> Result<Kubernetes, crate::api::kubernetes::Error> {
     if node.master().is_some() {
         return Kubernetes::local_apiserver(root, Path::new(ADMIN), cluster);
+    }
+    let kubelet = Kubernetes::from_kubeconfig(root, Path::new(KUBELET), directory)?;
+    let path = format!("/api/v1/nodes/{}", node.kubernetes_name);
+    match kubelet.get(&path).await {
+        Err(error) if error.is_absent() => {}
+        _ => return Ok(kubelet),
     }
     let mut through = cluster.clone();
     through.kubernetes.api_port = cluster.endpoint.port;

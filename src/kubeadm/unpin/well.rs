@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::agent;
 use super::error::Error;
 use super::look::not_served;
 use super::objects::{DAEMON_SET, Map, PODS, Rollout, rollout};
@@ -45,6 +46,11 @@ pub(super) async fn api(site: &Site) -> Result<Duration, Error> {
         node.map(|_| ()).map_err(|error| error.to_string())
     })
     .await
+}
+
+/// The endpoint leads to a kube-apiserver.
+pub(super) async fn endpoint(site: &Site) -> Result<Duration, Error> {
+    until("the endpoint", || agent::answers(site)).await
 }
 
 /// kube-apiserver serves the certificate that lies on disk; it looks at it each minute, or at once.
