@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A YAML document. Keys are texts, in the order of the file, and may repeat.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,51 @@ impl Tree {
             };
         }
         Some(tree)
+    }
+}
+
+impl From<&str> for Tree {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Tree {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+/// A mapping of these keys and values, in this order.
+pub fn mapping<'a>(entries: impl IntoIterator<Item = (&'a str, Tree)>) -> Tree {
+    let owned = |(key, value): (&str, Tree)| (key.to_owned(), value);
+    Tree::Mapping(entries.into_iter().map(owned).collect())
+}
+
+/// A list of texts.
+pub fn texts(items: impl IntoIterator<Item = impl Into<String>>) -> Tree {
+    let text = |item: _| Tree::String(Into::into(item));
+    Tree::Sequence(items.into_iter().map(text).collect())
+}
+
+/// A tree as YAML in block style; texts are quoted where they would be taken for something else.
+pub fn write(tree: &Tree) -> Result<String, Error> {
+    serde_yaml::to_string(tree).map_err(|error| described(&error))
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Integer(number) => serializer.serialize_i128(*number),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Sequence(items) => serializer.collect_seq(items),
+            Self::Mapping(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
+            }
+        }
     }
 }
 
@@ -599,6 +644,53 @@ mod tests {
             let found = error.location.map(|l| (l.line, l.column));
             assert_eq!(found, place, "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = "a: 1\nb: [true, ~, 1.5, '1.5', 'true', '', '10.0.0.1', 'a: b', '# c', \"d\\ne\"]\nc: {}\n";
+        let tree = parse(text).unwrap();
+        let written = write(&tree).unwrap();
+        assert_eq!(parse(&written).unwrap(), tree, "{written}");
+        let tree = mapping([("b", texts(["x", "yes"])), ("a", "10.0.0.1:6443".into())]);
+        assert_eq!(
+            write(&tree).unwrap(),
+            "b:\n- x\n- 'yes'\na: 10.0.0.1:6443\n"
+        );
+    }
+
+    #[test]
+    fn a_way_leads_to_a_value() {
+        let tree = parse("a: {b: [x, {c: y}]}\na: {b: [z]}\n").unwrap();
+        let top = At::top(&tree);
+        let list = top.path(&["a", "b"]).unwrap();
+        let texts: Vec<_> = list.items().map(|at| at.text()).collect();
+        assert_eq!(texts, [Some("z")], "the last of two");
+        assert!(top.path(&["a", "x"]).is_none() && top.path(&["a", "b", "c"]).is_none());
+        assert_eq!(top.items().count(), 0);
+    }
+
+    #[test]
+    fn a_scalar_has_an_extent() {
+        let text = "\u{feff}a: x y # c\nb: 'it''s' # 'c'\nc: \"q\\\"\\\\\" # \"c\"\nd: >-\n  x\ne: x\n  y\n";
+        let tree = parse(text).unwrap();
+        let Tree::Mapping(entries) = &tree else {
+            panic!("{tree:?}")
+        };
+        let extents: Vec<Option<&str>> = (0..entries.len())
+            .map(|index| {
+                let at = At::top(&tree).field(&entries[index].0).unwrap();
+                extent(text, &at.spot, at.text().unwrap()).map(|range| &text[range])
+            })
+            .collect();
+        let want = [
+            Some("x y"),
+            Some("'it''s'"),
+            Some("\"q\\\"\\\\\""),
+            None,
+            None,
+        ];
+        assert_eq!(extents, want);
     }
 
     #[test]

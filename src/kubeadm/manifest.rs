@@ -3,6 +3,8 @@
 //! What a flag says follows Go's flag packages, which kube-apiserver (pflag) and etcd (flag) use:
 //! `--name=value` or `--name value`, in the container's `command` and then its `args`, and the last
 //! one wins. That the next word is the value holds for flags that take one; nobody asks for others.
+//! etcd's lists of URLs have a trap: a value that is one of the URLs that stand there already is passed
+//! over, and changes nothing (etcd 3.4, `pkg/flags/unique_urls.go`, `UniqueURLs.Set`).
 //!
 //! A manifest is changed by replacing bytes, so that comments, quotes, order and line ends stay as
 //! they were. Each change proves itself: its outcome is parsed, and has to be the old tree with
@@ -195,7 +197,7 @@ impl Manifest {
         let lists = ["command", "args"].map(|key| container.field(key));
         let words: Vec<At<'_>> = lists.iter().flatten().flat_map(At::items).collect();
         let program = usize::from(lists[0].is_some());
-        let mut found = None;
+        let mut found: Option<Flag<'_>> = None;
         for (index, word) in words.iter().enumerate().skip(program) {
             let Some(text) = word.text() else { continue };
             if text == "--" {
@@ -204,23 +206,28 @@ impl Manifest {
             let Some(bare) = text.strip_prefix("--").or_else(|| text.strip_prefix('-')) else {
                 continue;
             };
-            match bare.split_once('=') {
-                Some((key, value)) if same(key, name) => {
-                    found = Some(Flag {
-                        word: word.clone(),
-                        start: text.len() - value.len(),
-                    });
-                }
-                None if same(bare, name) => {
-                    found = words.get(index + 1).map(|word| Flag {
+            let flag = match bare.split_once('=') {
+                Some((key, value)) if same(key, name) => Flag {
+                    word: word.clone(),
+                    start: text.len() - value.len(),
+                },
+                None if same(bare, name) => match words.get(index + 1) {
+                    Some(word) if word.text().is_some() => Flag {
                         word: word.clone(),
                         start: 0,
-                    });
-                }
-                _ => {}
+                    },
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            let passed_over = |earlier: &Flag<'_>| {
+                name.ends_with("-urls") && earlier.value().split(',').any(|url| url == flag.value())
+            };
+            if !found.as_ref().is_some_and(passed_over) {
+                found = Some(flag);
             }
         }
-        found.filter(|flag| flag.word.text().is_some())
+        found
     }
 
     fn edited(&self, edit: &Edit) -> Result<Self, Error> {

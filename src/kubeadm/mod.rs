@@ -12,8 +12,12 @@
 //! one.
 
 pub mod advertise;
+pub mod audit;
+pub mod configuration;
 pub mod follow;
 pub mod manifest;
 pub mod outlook;
+pub mod patches;
 pub mod pin;
 pub mod record;
+pub mod upgrade;

@@ -100,6 +100,13 @@ fn flags_are_read_as_go_reads_them() {
     ] {
         assert_eq!(read(&pod(container)).flag("a"), want, "{container}");
     }
+    // etcd passes over what stands there already.
+    for (second, want) in [("x", "x,y"), ("z", "z"), ("x,y,z", "x,y,z")] {
+        let text = format!(
+            "    command: [etcd, '--listen-peer-urls=x,y', '--listen-peer-urls={second}']\n"
+        );
+        assert_eq!(read(&pod(&text)).flag("listen-peer-urls"), at(want, 5));
+    }
     let underscored = pod("    command: [x, --advertise_address=1]\n");
     assert_eq!(read(&underscored).flag("advertise-address"), at("1", 5));
 }
