@@ -4,6 +4,7 @@ use crate::book::{Event, Origin, Rejection};
 use crate::config::Node;
 use crate::config::node::Selection;
 use crate::engine::{Engine, Pending};
+use crate::root::Root;
 use crate::source::interface::{self, Snapshot};
 use crate::source::netlink;
 use crate::view::View;
@@ -24,8 +25,12 @@ pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
 /// Whether this node's interfaces speak for a master. In a sandbox the machine's interfaces are not
 /// the pretend node's, unless they were named.
 pub fn counts(engine: &Engine, node: &Node) -> bool {
-    let named = node.selection != Selection::DefaultRoute;
-    node.master().is_some() && (engine.root().is_system() || named)
+    node.master().is_some() && are_ours(engine.root(), node)
+}
+
+/// Whether the machine's interfaces are this node's.
+pub fn are_ours(root: &Root, node: &Node) -> bool {
+    root.is_system() || node.selection != Selection::DefaultRoute
 }
 
 /// Why this node's own address is not known now. The book keeps what it has.

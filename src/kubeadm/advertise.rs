@@ -8,8 +8,6 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
-
 use super::manifest::{Edit, Manifest};
 
 /// The static pod.
@@ -45,8 +43,7 @@ pub enum Decision {
 }
 
 /// Why it stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// It is this master's.
     Current,
@@ -62,6 +59,21 @@ pub enum Keep {
     NotHere,
     /// This master has only addresses of the other family, with which kube-apiserver would not start.
     Family,
+}
+
+impl Keep {
+    /// The word that JSON shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Stable => "stable",
+            Self::NoFlag => "no-flag",
+            Self::NotAnAddress => "not-an-address",
+            Self::Unknown => "unknown",
+            Self::NotHere => "not-here",
+            Self::Family => "family",
+        }
+    }
 }
 
 impl fmt::Display for Keep {

@@ -1,5 +1,6 @@
 //! kube-apiserver's manifest brought to this master's address.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -34,6 +35,32 @@ pub enum Followed {
     },
 }
 
+impl fmt::Display for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoManifest => write!(f, "this node has no {APISERVER_MANIFEST}"),
+            Self::Kept(Some(address), keep) => {
+                write!(f, "kube-apiserver goes on advertising {address}: {keep}")
+            }
+            Self::Kept(None, keep) => write!(f, "kube-apiserver's address stays: {keep}"),
+            Self::Changed {
+                from,
+                to,
+                restarted: Restarted::Done { gone, back },
+            } => write!(
+                f,
+                "kube-apiserver advertises {to} instead of {from}: gone after {:.1} s, back after {:.1} s more",
+                gone.as_secs_f64(),
+                back.as_secs_f64()
+            ),
+            Self::Changed { from, to, .. } => write!(
+                f,
+                "kube-apiserver advertises {to} instead of {from} when it starts; it does not run"
+            ),
+        }
+    }
+}
+
 /// Why it does not advertise this master's address.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,7 +71,7 @@ pub enum Error {
     #[error("{APISERVER_MANIFEST} {0}")]
     Manifest(#[from] manifest::Error),
     /// It could not be exchanged.
-    #[error("kube-apiserver's address was not changed from {from} to {to}: {source}")]
+    #[error("cannot bring kube-apiserver's address from {from} to {to}: {source}")]
     Exchange {
         /// What it advertises.
         from: IpAddr,
