@@ -16,6 +16,7 @@ pub mod audit;
 pub mod configuration;
 pub mod follow;
 pub mod manifest;
+pub mod membership;
 pub mod outlook;
 pub mod patches;
 pub mod pin;

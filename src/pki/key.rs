@@ -120,6 +120,12 @@ impl PrivateKey {
         Ok(Self::new(pair, None))
     }
 
+    /// The key as it was read or made, for the library of handshakes, which wipes its copy.
+    pub(crate) fn for_handshakes(&self) -> Option<PrivateKeyDer<'static>> {
+        let der = PrivateKeyDer::try_from(self.pair.serialized_der());
+        der.ok().map(|der| der.clone_key())
+    }
+
     fn new(pair: KeyPair, made: Option<KeyType>) -> Self {
         let public_key = pair.subject_public_key_info();
         Self {

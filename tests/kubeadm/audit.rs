@@ -1,15 +1,18 @@
 //! What is found on real files, and that nothing is found where nothing pins.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::machine::{MOVING, Machine, NAMES, STABLE, STOCK};
+use crate::support::{STAYPUT, here, run};
 
 /// The agent keeps kube-apiserver's address at the current one.
 const FOLLOW: &str = "kubeadm: {follow: [/usr/bin/stayput, kubeadm, follow]}\n";
 
 /// `severity place:line what` of each pin, and what was not read; the exit code has to be `code`.
 fn found(machine: &Machine, code: i32) -> (Vec<String>, Vec<String>) {
-    let said = machine.stayput(&["kubeadm", "audit", "-o", "json"]);
+    let said = machine.stayput(&["kubeadm", "audit", "--this-node", "-o", "json"]);
     assert_eq!(said.code, code, "{said:#?}");
     let json: Value = serde_json::from_str(&said.out).unwrap();
     let pin = |pin: &Value| {
@@ -65,7 +68,7 @@ fn stock_files_pin_in_all_these_places() {
         ]
     );
     assert!(unread.is_empty(), "{unread:?}");
-    let table = machine.stayput(&["kubeadm", "audit"]);
+    let table = machine.stayput(&["kubeadm", "audit", "--this-node"]);
     assert_eq!(table.code, 1);
     assert!(
         table.out.contains("manifests/etcd.yaml, line 23\n"),
@@ -90,7 +93,7 @@ fn an_address_that_never_changes_pins_nothing() {
         .replace("10.254.0.1", "10.77.0.11");
     let machine = Machine::new(&stable).with(STOCK);
     assert_eq!(found(&machine, 0), (vec![], vec![]));
-    let said = machine.stayput(&["kubeadm", "audit"]);
+    let said = machine.stayput(&["kubeadm", "audit", "--this-node"]);
     assert_eq!(said.good(), "nothing pins an address that can change\n");
 }
 
@@ -234,7 +237,7 @@ fn what_cannot_be_read_is_told_and_never_clean() {
         assert_eq!(unread.iter().filter(told).count(), 1, "{place}: {unread:?}");
     }
     assert_eq!(unread.len(), 3);
-    let said = machine.stayput(&["kubeadm", "audit"]);
+    let said = machine.stayput(&["kubeadm", "audit", "--this-node"]);
     assert!(
         said.out
             .contains("not looked at: /etc/kubernetes/manifests/etcd.yaml")
@@ -248,7 +251,7 @@ fn what_cannot_be_read_is_told_and_never_clean() {
 #[test]
 fn a_worker_has_a_kubelet_alone() {
     let machine = Machine::new(MOVING);
-    let worker = ["--node", "worker", "kubeadm", "audit"];
+    let worker = ["--node", "worker", "kubeadm", "audit", "--this-node"];
     assert_eq!(machine.stayput(&worker).code, 0);
     machine.write(
         "/var/lib/kubelet/kubeadm-flags.env",
@@ -262,4 +265,34 @@ fn a_worker_has_a_kubelet_alone() {
         "{}",
         said.out
     );
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_not_clean() {
+    if !here(true, &["unshare"]) {
+        return;
+    }
+    // In a network of its own nobody answers.
+    let ask = |machine: &Machine| {
+        let mut command = Command::new("unshare");
+        command.args(["--net", STAYPUT, "--node", "master-1", "--root"]);
+        run(command.arg(machine.root()).args(["kubeadm", "audit"]))
+    };
+    let clean = Machine::new(&format!("{MOVING}{FOLLOW}")).with(NAMES);
+    let said = ask(&clean);
+    assert_eq!(said.code, 69, "{said:#?}");
+    for place in ["etcd's members: ", "ConfigMaps, Endpoints and Nodes: "] {
+        assert!(
+            said.out.contains(&format!("not looked at: {place}")),
+            "{}",
+            said.out
+        );
+    }
+    assert!(
+        said.out
+            .ends_with("nothing pins in what could be looked at\n"),
+        "{}",
+        said.out
+    );
+    assert_eq!(ask(&Machine::new(MOVING).with(STOCK)).code, 1);
 }

@@ -77,7 +77,7 @@ fn by_names_nothing_pins() {
     let Some(machine) = made(MOVING) else { return };
     let manifest = machine.read("/etc/kubernetes/manifests/etcd.yaml");
     assert!(manifest.contains("--advertise-client-urls=https://master-1.prod.k8s.internal:2379"));
-    let said = machine.stayput(&["kubeadm", "audit"]);
+    let said = machine.stayput(&["kubeadm", "audit", "--this-node"]);
     assert_eq!(said.good(), "nothing pins an address that can change\n");
     machine.stayput(&["certs", "verify"]).good();
 }
@@ -87,7 +87,7 @@ fn by_stable_addresses_nothing_pins() {
     let Some(machine) = made(STABLE) else { return };
     let manifest = machine.read("/etc/kubernetes/manifests/etcd.yaml");
     assert!(manifest.contains("--advertise-client-urls=https://10.254.0.1:2379"));
-    let said = machine.stayput(&["kubeadm", "audit"]);
+    let said = machine.stayput(&["kubeadm", "audit", "--this-node"]);
     assert_eq!(said.good(), "nothing pins an address that can change\n");
     machine.stayput(&["certs", "verify"]).good();
 }

@@ -1,0 +1,161 @@
+//! A real kube-apiserver, where `STAYPUT_KUBERNETES` names a folder with `bin/kube-apiserver`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use stayput::api::directory::Directory;
+use stayput::api::kubernetes::{Error, Kubernetes};
+
+use crate::files::Files;
+use crate::member::{self, Addresses, peer};
+use crate::sample;
+use crate::support::{Process, eventually, here};
+
+/// The program, or why the test is over.
+fn program() -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("STAYPUT_KUBERNETES") else {
+        let required = std::env::var_os("STAYPUT_REQUIRE_ALL").is_some_and(|value| value == "1");
+        assert!(
+            !required,
+            "missing: STAYPUT_KUBERNETES, a folder with bin/kube-apiserver"
+        );
+        eprintln!("SKIPPED: missing: STAYPUT_KUBERNETES, a folder with bin/kube-apiserver");
+        return None;
+    };
+    let program = Path::new(&folder).join("bin/kube-apiserver");
+    assert!(program.exists(), "{}", program.display());
+    Some(program)
+}
+
+/// A user's kubeconfig; `organization` is the group.
+fn kubeconfig(files: &Files, server: &str, user: &str) -> String {
+    let data = |stem: &str| STANDARD.encode(files.read(&format!("etc/kubernetes/pki/etcd/{stem}")));
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: {server}, certificate-authority-data: {}}}}}]\n\
+         users: [{{name: u, user: {{client-certificate-data: {}, client-key-data: {}}}}}]\n",
+        data("ca.crt"),
+        data(&format!("{user}.crt")),
+        data(&format!("{user}.key")),
+    )
+}
+
+fn start(files: &Files, program: &Path, etcd: &str, own: &str) -> Process {
+    let pki = files.pki();
+    let names = ["kubernetes", "api.k8s.internal"];
+    files
+        .authority
+        .write_pair(&pki, "apiserver", "kube-apiserver", &names);
+    // Without RBAC the API decides by the user's name alone, in a file.
+    files.write("policy", "{\"apiVersion\":\"abac.authorization.kubernetes.io/v1beta1\",\"kind\":\"Policy\",\"spec\":{\"user\":\"client\",\"namespace\":\"*\",\"resource\":\"*\",\"apiGroup\":\"*\"}}\n");
+    let pki = pki.display();
+    let mut command = Command::new(program);
+    command.args([
+        format!("--etcd-servers={etcd}"),
+        format!("--etcd-cafile={pki}/ca.crt"),
+        format!("--etcd-certfile={pki}/healthcheck-client.crt"),
+        format!("--etcd-keyfile={pki}/healthcheck-client.key"),
+        format!("--bind-address={own}"),
+        format!("--advertise-address={own}"),
+        "--secure-port=6443".to_owned(),
+        format!("--tls-cert-file={pki}/apiserver.crt"),
+        format!("--tls-private-key-file={pki}/apiserver.key"),
+        format!("--client-ca-file={pki}/ca.crt"),
+        "--authorization-mode=ABAC".to_owned(),
+        format!(
+            "--authorization-policy-file={}",
+            files.path("policy").display()
+        ),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-key-file={pki}/apiserver.crt"),
+        format!("--service-account-signing-key-file={pki}/apiserver.key"),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+    ]);
+    Process::start(&mut command, &files.path("apiserver.log"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_made_read_and_changed() {
+    let Some(program) = program() else {
+        return;
+    };
+    if !here(false, &["etcd"]) {
+        return;
+    }
+    let files = Files::new();
+    let addresses = Addresses(Addresses::new(20).0.split_off(19));
+    let own = addresses.0[0].clone();
+    let _etcd = member::start(&files, &addresses, 1, &[peer(&addresses, 1)], "new");
+    let mut server = start(&files, &program, &format!("https://{own}:2379"), &own);
+    let config = kubeconfig(&files, &format!("https://{own}:6443"), "healthcheck-client");
+    files.write("etc/kubernetes/admin.conf", &config);
+    files
+        .authority
+        .write_pair(&files.pki(), "nobody", "nobody", &["nobody"]);
+    let config = kubeconfig(&files, &format!("https://{own}:6443"), "nobody");
+    files.write("etc/kubernetes/nobody.conf", &config);
+    let directory = Directory::of(&sample::three([1, 2, 3]));
+    let open =
+        |path| Kubernetes::from_kubeconfig(&files.root(), Path::new(path), &directory).unwrap();
+    let api = open("/etc/kubernetes/admin.conf");
+
+    let handle = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        eventually("the API answers", || {
+            server.must_run();
+            let got = handle.block_on(api.get("/api/v1/namespaces/default"));
+            match got {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("no namespace yet".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    });
+
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let (map, path) = (
+        json!({"metadata": {"name": "m"}, "data": {"a": "1", "b": "2"}}),
+        format!("{maps}/m"),
+    );
+    assert!(api.get(&path).await.unwrap().is_none());
+    let made = api.create(maps, &map).await.unwrap();
+    assert_eq!(made["data"]["a"], "1");
+    let again = api.create(maps, &map).await.unwrap_err();
+    assert!(again.is_conflict(), "{again:?}");
+    let changed = api
+        .merge_patch(&path, &json!({"data": {"a": null, "c": "3"}}))
+        .await
+        .unwrap();
+    assert_eq!(changed["data"], json!({"b": "2", "c": "3"}));
+    // What was read first is old by now.
+    let old = api.replace(&path, &made).await.unwrap_err();
+    assert!(old.is_conflict(), "{old:?}");
+    api.replace(&path, &changed).await.unwrap();
+    let found = api.list(maps).await.unwrap();
+    assert!(
+        found.iter().any(|item| item["metadata"]["name"] == "m"),
+        "{found:?}"
+    );
+    let wrong = api
+        .create(maps, &json!({"metadata": {"name": "M_"}}))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(wrong, Error::Refused { status: 422, .. }),
+        "{wrong:?}"
+    );
+
+    let denied = open("/etc/kubernetes/nobody.conf")
+        .get(&path)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(denied, Error::Denied { status: 403, .. }),
+        "{denied:?}"
+    );
+    assert!(!denied.is_absent());
+}
