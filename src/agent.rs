@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use certificates::{Certificates, LOOK};
-use defence::{Defence, defended};
-use files::{UNWATCHED, follow, load, watch_files};
+use defence::{Defences, defended};
+use files::{UNWATCHED, follow, load, watch_files, watch_routes};
 use kubeadm::Kubeadm;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,7 +36,7 @@ use crate::name::Name;
 use crate::own;
 use crate::picture;
 use crate::process;
-use crate::report::{DoneBy, Report, SurfaceResult};
+use crate::report::{DoneBy, Report, Surface, SurfaceResult};
 use crate::request;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
@@ -158,8 +158,10 @@ struct Agent {
     /// `None` where the kernel has no watch left; then the files are read again and again.
     files: Option<Watch>,
     problems: Vec<String>,
-    /// The hosts file is being repaired because somebody may have changed it.
-    defence: Option<Defence>,
+    /// Stable addresses and routes to them, where there are any.
+    routes: Option<netlink::Hints>,
+    /// Surfaces that are being repaired because somebody may have changed them.
+    defences: Defences,
     certificates: Certificates,
     kubeadm: Kubeadm,
     since: u64,
@@ -192,7 +194,8 @@ impl Agent {
             upstream_errors: BTreeMap::new(),
             files,
             problems: Vec::new(),
-            defence: None,
+            routes: watch_routes(&engine),
+            defences: Defences::default(),
             certificates,
             kubeadm: Kubeadm::default(),
             since,
@@ -259,7 +262,10 @@ impl Agent {
                     }
                 }
                 news = self.engine.news() => self.engine.take(news).await,
-                report = defended(&mut self.defence) => self.count_fight(&report).await,
+                (surface, report) = defended(&mut self.defences) => {
+                    self.count_fight(surface, &report).await;
+                }
+                () = next_hint(&mut self.routes) => self.defend(Surface::Routes).await,
                 snapshot = next_snapshot(&mut self.links) => self.own_address(snapshot).await,
                 observation = self.upstream.next() => self.followed(observation).await,
                 path = next_file(&mut self.files) => self.file_changed(&path).await,
@@ -343,6 +349,13 @@ fn answer(reply: oneshot::Sender<Result<Report, OrderError>>, pending: Pending) 
 async fn next_snapshot(links: &mut Option<netlink::Watch>) -> Result<Snapshot, netlink::Error> {
     match links {
         Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_hint(routes: &mut Option<netlink::Hints>) {
+    match routes {
+        Some(hints) => hints.next().await,
         None => std::future::pending().await,
     }
 }

@@ -48,20 +48,22 @@ pub use show::dns_troubles;
 use lanes::Lanes;
 
 /// Every surface, in the order of reports.
-pub const ALL: [Surface; 4] = [
+pub const ALL: [Surface; 5] = [
     Surface::Hosts,
     Surface::Dns,
     Surface::Haproxy,
     Surface::Pods,
+    Surface::Routes,
 ];
 
 /// The same and the saved book itself.
-pub const EVERYTHING: [Surface; 5] = [
+pub const EVERYTHING: [Surface; 6] = [
     Surface::State,
     Surface::Hosts,
     Surface::Dns,
     Surface::Haproxy,
     Surface::Pods,
+    Surface::Routes,
 ];
 
 /// Book, surfaces and what is known of their health.

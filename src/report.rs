@@ -23,6 +23,8 @@ pub enum Surface {
     Haproxy,
     /// Hosts copies of host-network pods.
     Pods,
+    /// Stable addresses and the routes to them.
+    Routes,
 }
 
 impl Surface {
@@ -34,6 +36,7 @@ impl Surface {
             Self::Dns => "dns",
             Self::Haproxy => "haproxy",
             Self::Pods => "pods",
+            Self::Routes => "routes",
         }
     }
 }

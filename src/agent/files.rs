@@ -9,12 +9,12 @@ use tracing::{error, info};
 use super::kubeadm::KUBELET_CONF;
 use super::{Agent, Settings};
 use crate::config::node::APISERVER_MANIFEST;
-use crate::config::{self, Cluster, Node};
+use crate::config::{self, Cluster, Node, rescue};
 use crate::engine::{ALL, Engine, Pending};
 use crate::kubeadm::record as kubeadm;
 use crate::own;
 use crate::pki::record;
-use crate::source::netlink;
+use crate::source::netlink::{self, Hints};
 use crate::source::upstream::{Resolver, Upstream};
 use crate::source::watch::Watch;
 use crate::static_pod::MANIFESTS;
@@ -99,6 +99,7 @@ impl Agent {
             "a new cluster file is in force"
         );
         self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
+        self.routes = watch_routes(&self.engine);
         self.upstream = follow(&self.engine);
         self.upstream_errors.clear();
         // A watch that stays has not lost anything meanwhile.
@@ -125,6 +126,7 @@ fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
     vec![
         settings.config.clone(),
         settings.node_config.clone(),
+        PathBuf::from(rescue::PATH),
         cluster.hosts.path.clone(),
         PathBuf::from(authority::PATH),
         PathBuf::from(APISERVER_MANIFEST),
@@ -150,6 +152,15 @@ pub(super) async fn watch_files(settings: &Settings, engine: &Engine) -> Option<
             None
         }
     }
+}
+
+/// Listens for what happens to stable addresses and the routes to them, where there are any.
+pub(super) fn watch_routes(engine: &Engine) -> Option<Hints> {
+    let cluster = engine.view().cluster;
+    let wanted = engine.root().is_system() && cluster.routes.in_force();
+    let masters = cluster.masters.iter();
+    let kept = masters.filter_map(|master| cluster.routes.kept(master));
+    wanted.then(|| Hints::start(cluster.routes.protocol, kept.collect()))
 }
 
 /// Starts to follow the upstream names of the cluster file.

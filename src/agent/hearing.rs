@@ -10,6 +10,7 @@ use super::files::watch_files;
 use super::kubeadm::KUBELET_CONF;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
+use crate::config::rescue;
 use crate::kubeadm::record as kubeadm;
 use crate::own;
 use crate::pki::record;
@@ -73,7 +74,12 @@ impl Agent {
     }
 
     pub(super) async fn file_changed(&mut self, path: &Path) {
-        if path == self.settings.config || path == self.settings.node_config {
+        let settings = [
+            self.settings.config.as_path(),
+            self.settings.node_config.as_path(),
+            Path::new(rescue::PATH),
+        ];
+        if settings.contains(&path) {
             // What is wrong is logged and shown by status.
             let _ = self.reload().await;
         } else if path == Path::new(authority::PATH) {
@@ -88,13 +94,13 @@ impl Agent {
         } else if path == Path::new(kubeadm::PATH) {
             self.look_at_kubeadm().await;
         } else {
-            self.defend_hosts().await;
+            self.defend(Surface::Hosts).await;
         }
     }
 
     /// What the hosts file and the settings say, without a reason to look.
     pub(super) async fn verify_files(&mut self) {
-        self.defend_hosts().await;
+        self.defend(Surface::Hosts).await;
         if self.files.is_none() {
             self.files = watch_files(&self.settings, &self.engine).await;
             self.poll().await;
@@ -103,7 +109,7 @@ impl Agent {
 
     /// The other surfaces.
     pub(super) async fn verify_rest(&mut self) {
-        let mut which = vec![Surface::Haproxy, Surface::Pods];
+        let mut which = vec![Surface::Haproxy, Surface::Pods, Surface::Routes];
         if self.engine.dns_is_troubled() {
             which.push(Surface::Dns);
         }

@@ -8,6 +8,8 @@ use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output, show};
 use crate::check::{self, Row, Said};
 use crate::name::Name;
+use crate::root::Root;
+use crate::surface::routes;
 use crate::view::View;
 
 #[derive(Debug, Args)]
@@ -21,6 +23,8 @@ pub(super) struct ResolveArgs {
 struct Verdict {
     agrees: bool,
     names: Vec<Row>,
+    /// What is wrong with stable addresses and the routes to them, one line each.
+    routes: Vec<String>,
 }
 
 pub(super) fn check(context: &Context) -> Result<u8, Failure> {
@@ -33,15 +37,41 @@ pub(super) fn resolve(context: &Context, args: ResolveArgs) -> Result<u8, Failur
 
 fn ask(context: &Context, name: Option<&str>) -> Result<u8, Failure> {
     let root = context.root()?;
-    let names = block_on(async {
+    let (names, routes) = block_on(async {
         let view = show::in_force(context, &root).await?;
         let only = name.map(|name| find(&view, name)).transpose()?;
-        Ok(check::ask(&root, &writer()?, &view, only.as_ref()).await)
+        let names = check::ask(&root, &writer()?, &view, only.as_ref()).await;
+        let routes = match name {
+            None => ask_kernel(&root, &view).await,
+            Some(_) => Vec::new(),
+        };
+        Ok((names, routes))
     })?;
-    let agrees = names.iter().all(|row| row.agrees);
-    let verdict = Verdict { agrees, names };
+    let agrees = names.iter().all(|row| row.agrees) && routes.is_empty();
+    let verdict = Verdict {
+        agrees,
+        names,
+        routes,
+    };
     output::print(context.global.output, &verdict, text)?;
     Ok(if agrees { exit::OK } else { exit::DISAGREES })
+}
+
+/// How this node's addresses and routes differ from what is wanted, where anything is.
+async fn ask_kernel(root: &Root, view: &View) -> Vec<String> {
+    if !root.is_system() || !view.cluster.routes.in_force() {
+        return Vec::new();
+    }
+    match routes::show(root, view).await {
+        Ok(shown) => {
+            let missing = shown
+                .changes
+                .iter()
+                .map(|change| format!("not done: {change}"));
+            shown.troubles.iter().cloned().chain(missing).collect()
+        }
+        Err(error) => vec![error.to_string()],
+    }
 }
 
 /// The full name that a person means.
@@ -84,6 +114,9 @@ fn text(verdict: &Verdict) -> String {
         for line in &row.disagreements {
             let _ = writeln!(text, "{}: {line}", row.name);
         }
+    }
+    for line in &verdict.routes {
+        let _ = writeln!(text, "routes: {line}");
     }
     text
 }

@@ -14,6 +14,7 @@ use crate::report::DoneBy;
 use crate::request::Refusal;
 use crate::root::Root;
 use crate::state;
+use crate::surface::routes;
 use crate::writer::Writer;
 
 /// Why a command failed, with its exit code. `main` prints it.
@@ -83,6 +84,16 @@ impl From<OpenError> for Failure {
             OpenError::State(unreadable) => unreadable.into(),
             OpenError::Rejected(rejection) => Self::new(exit::CONFIG, rejection),
         }
+    }
+}
+
+impl From<routes::Error> for Failure {
+    fn from(error: routes::Error) -> Self {
+        let code = match error {
+            routes::Error::Netlink(_) => exit::UNAVAILABLE,
+            routes::Error::Troubles(_) => exit::DISAGREES,
+        };
+        Self::new(code, error)
     }
 }
 

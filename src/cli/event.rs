@@ -8,7 +8,7 @@ use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{exit, output};
 use crate::clock;
 use crate::control::client;
-use crate::engine::{Engine, Pending};
+use crate::engine::{ALL, Engine, Pending};
 use crate::lock::{self, Lock};
 use crate::own;
 use crate::report::{DoneBy, Report};
@@ -43,6 +43,7 @@ enum Wish {
     Told(Told),
     Look(Look),
     Provisioned(Provisioned),
+    Reload,
 }
 
 pub(super) fn event(context: &Context, args: EventArgs) -> Result<u8, Failure> {
@@ -65,22 +66,7 @@ pub(super) fn provisioned(context: &Context, args: ProvisionedArgs) -> Result<u8
 
 fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
     let root = context.root()?;
-    let report = block_on(async {
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match ask(&root, &wish).await {
-                Err(error) if error.is_absent() => {}
-                other => return Ok(other?),
-            }
-            // An agent that starts or stops has the lock, but does not listen yet or any more.
-            match lock::take(&root, lock::BOOK, Duration::ZERO) {
-                Ok(lock) => return alone(context, &root, &lock, &wish).await,
-                Err(lock::Error::Held { .. }) if Instant::now() < deadline => {}
-                Err(error) => return Err(error.into()),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    })?;
+    let report = block_on(fulfilled(context, &root, &wish))?;
     output::print(context.global.output, &report, text)?;
     Ok(if report.failed() {
         exit::DISAGREES
@@ -89,11 +75,35 @@ fn fulfil(context: &Context, wish: Wish) -> Result<u8, Failure> {
     })
 }
 
+async fn fulfilled(context: &Context, root: &Root, wish: &Wish) -> Result<Report, Failure> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match ask(root, wish).await {
+            Err(error) if error.is_absent() => {}
+            other => return Ok(other?),
+        }
+        // An agent that starts or stops has the lock, but does not listen yet or any more.
+        match lock::take(root, lock::BOOK, Duration::ZERO) {
+            Ok(lock) => return alone(context, root, &lock, wish).await,
+            Err(lock::Error::Held { .. }) if Instant::now() < deadline => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Reads the cluster file and what lies beside it again, and brings every surface to it: by the agent,
+/// or where none runs by this command.
+pub(super) async fn reload(context: &Context, root: &Root) -> Result<Report, Failure> {
+    fulfilled(context, root, &Wish::Reload).await
+}
+
 async fn ask(root: &Root, wish: &Wish) -> Result<Report, client::Error> {
     match wish {
         Wish::Told(told) => client::post(root, "/v1/event", told).await,
         Wish::Look(look) => client::post(root, "/v1/interface", look).await,
         Wish::Provisioned(it) => client::post(root, "/v1/provisioned", it).await,
+        Wish::Reload => client::post(root, "/v1/reload", &()).await,
     }
 }
 
@@ -117,6 +127,11 @@ async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Pending, Failure>
             Ok(engine.handle(&event).await?)
         }
         Wish::Look(_) => Ok(own::look(engine).await?),
+        // The files are read already. An address that cannot be seen now is no reason to do nothing.
+        Wish::Reload => match own::look(engine).await {
+            Ok(pending) => Ok(pending),
+            Err(_) => Ok(engine.repair(&ALL).await),
+        },
         Wish::Provisioned(Provisioned { provisioned }) => {
             engine.must_be_master()?;
             Ok(engine.set_provisioned(*provisioned).await)

@@ -10,6 +10,7 @@ mod event;
 mod kubeadm;
 mod kubeconfig;
 mod output;
+mod routes;
 mod run;
 mod show;
 mod status;
@@ -159,6 +160,9 @@ enum Command {
     /// The local HAProxy
     #[command(subcommand)]
     Haproxy(show::HaproxyCommand),
+    /// Stable addresses of the masters, and the routes to them
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// Tell that this master is complete: its HAProxy points to itself only
     Provisioned(event::ProvisionedArgs),
     /// Certificates on names: issue, renew, look, verify
@@ -216,6 +220,7 @@ fn run(cli: Cli, certificates: &Certificates) -> Result<u8, Failure> {
         Command::Resolve(args) => check::resolve(&context, args),
         Command::Hosts(command) => show::hosts(&context, command),
         Command::Haproxy(command) => show::haproxy(&context, command),
+        Command::Routes(command) => routes::routes(&context, command),
         Command::Provisioned(args) => event::provisioned(&context, args),
         Command::Certs(command) => (certificates.certs)(&context, command),
         Command::Kubeadm(command) => (certificates.kubeadm)(&context, command),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cluster::Cluster;
 use super::node::{APISERVER_MANIFEST, Node, NodeError, NodeSettings};
 use super::problem::Problems;
+use super::rescue;
 use crate::root::Root;
 use crate::yaml::Location;
 
@@ -44,7 +45,8 @@ pub enum Error {
 
 /// Reads and checks the cluster file and the node file, which may be missing.
 ///
-/// `flags` go before the node file. Blocks on the disk.
+/// `flags` go before the node file, and a rescue's file before what the cluster file says of routes.
+/// Blocks on the disk.
 pub fn load(
     root: &Root,
     cluster_path: &Path,
@@ -61,11 +63,16 @@ pub fn load(
         .and_then(|text| Cluster::parse(text, cluster_path, root.loopback()));
     let settings =
         text(&node_file, node_path).and_then(|text| NodeSettings::parse(text, node_path));
-    let (cluster, settings) = match (cluster, settings) {
+    let (mut cluster, settings) = match (cluster, settings) {
         (Ok(cluster), Ok(settings)) => (cluster, settings),
         (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems.into()),
         (Err(cluster), Err(node)) => return Err(cluster.and(node).into()),
     };
+    let rescue_path = Path::new(rescue::PATH);
+    if let Some(file) = read(root, rescue_path)? {
+        let text = text(&file, rescue_path)?;
+        cluster.routes.rescue = rescue::parse(text, &cluster, root.loopback())?;
+    }
     let settings = flags.clone().or(settings);
     let manifest = Path::new(APISERVER_MANIFEST);
     let apiserver = root.exists(manifest).map_err(|source| Error::Read {

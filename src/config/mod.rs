@@ -30,7 +30,9 @@ mod parse;
 mod problem;
 mod read;
 mod report;
+pub mod rescue;
 mod reserved;
+pub mod routes;
 mod row;
 mod scalar;
 

@@ -85,6 +85,27 @@ impl Names {
         }
     }
 
+    /// A stable address is reached by way of a current one, of the same family. What a followed name
+    /// says is not known here.
+    pub(super) fn check_families(&self, report: &mut Report) {
+        for master in self.masters.iter().flatten() {
+            let Some(stable) = master.stable else {
+                continue;
+            };
+            let mut current = master.addresses.iter();
+            if master.follow.is_some() || current.any(|it| it.is_ipv6() == stable.is_ipv6()) {
+                continue;
+            }
+            let family = if stable.is_ipv6() { "IPv6" } else { "IPv4" };
+            let message = format!(
+                "{stable} cannot be reached: {} has no {family} address; give stable and current ones of the same family",
+                master.name.label()
+            );
+            let place = self.addresses.iter().find(|it| it.value == stable);
+            report.add(place.map_or(&self.domain_place, |it| &it.place), message);
+        }
+    }
+
     /// The masters' addresses that lie within a range.
     pub(super) fn addresses_within(&self, range: IpNet) -> impl Iterator<Item = IpAddr> {
         let addresses = self.addresses.iter().map(|address| address.value);

@@ -16,6 +16,7 @@ use super::names::{self, Names};
 use super::problem::Problems;
 use super::read::{self, Fields, Value};
 use super::report::{Place, Report};
+use super::routes;
 use super::scalar;
 use crate::address::Loopback;
 use crate::name::Name;
@@ -54,6 +55,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         "hosts",
         "haproxy",
         "certificates",
+        "routes",
         "kubeadm",
     ];
     let file = tree.fields(&sections, report)?;
@@ -65,6 +67,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
     let dns = dns(&file, &mut claims, report);
     let hosts = hosts(&file, &mut claims, report);
     let haproxy = haproxy(&file, rules, &mut claims, report);
+    let routes = routes::read(&file, &names, report);
     let masters = names.masters.as_deref().unwrap_or_default();
     let minor = kubernetes.as_ref().map(|kubernetes| kubernetes.minor);
     let certificates = certificates::read(&file, masters, minor, report);
@@ -82,6 +85,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         hosts: hosts?,
         haproxy: haproxy?,
         certificates: certificates?,
+        routes: routes?,
         kubeadm: kubeadm?,
     })
 }

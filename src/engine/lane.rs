@@ -178,7 +178,8 @@ async fn timed(
         }
         Err(_) => {
             let seconds = patience.as_secs();
-            let error = format!("not done within {seconds} seconds: the disk or HAProxy hangs");
+            let error =
+                format!("not done within {seconds} seconds: the disk, HAProxy or the kernel hangs");
             SurfaceReport::failed(surface, error, started.elapsed())
         }
     }

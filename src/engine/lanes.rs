@@ -1,4 +1,4 @@
-//! The surfaces that have a lane: hosts file, pods' copies of it, HAProxy.
+//! The surfaces that have a lane: hosts file, pods' copies of it, HAProxy, routes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +10,16 @@ use crate::config::node::APISERVER_MANIFEST;
 use crate::report::Surface;
 use crate::root::Root;
 use crate::surface::haproxy::{self, Haproxy};
+use crate::surface::routes::Routes;
 use crate::surface::{Applied, hosts, pods};
 use crate::view::View;
 use crate::writer::Writer;
 
 /// How long one pass over files may take.
 pub(super) const FILE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one pass over addresses and routes may take. The kernel answers at once; a neighbour that
+/// may have an address is waited for.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long work in progress is waited for at the end.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,6 +29,7 @@ pub(super) struct Lanes {
     pub(super) hosts: Lane,
     pub(super) haproxy: Lane,
     pub(super) pods: Lane,
+    pub(super) routes: Lane,
 }
 
 impl Lanes {
@@ -40,10 +45,12 @@ impl Lanes {
         };
         let hosts = HostsFile(files());
         let pods = PodCopies(files());
+        let routes = HostRoutes(Routes::new(root.clone()));
         Self {
             hosts: Lane::start(Surface::Hosts, FILE_PATIENCE, hosts, news.clone()),
             haproxy: Lane::start(Surface::Haproxy, haproxy::PATIENCE, local, news.clone()),
             pods: Lane::start(Surface::Pods, FILE_PATIENCE, pods, news.clone()),
+            routes: Lane::start(Surface::Routes, KERNEL_PATIENCE, routes, news.clone()),
         }
     }
 
@@ -53,6 +60,7 @@ impl Lanes {
             self.hosts.close(CLOSE_PATIENCE),
             self.haproxy.close(CLOSE_PATIENCE),
             self.pods.close(CLOSE_PATIENCE),
+            self.routes.close(CLOSE_PATIENCE),
         );
     }
 }
@@ -65,6 +73,7 @@ struct Files {
 
 struct HostsFile(Files);
 struct PodCopies(Files);
+struct HostRoutes(Routes);
 struct LocalHaproxy {
     haproxy: Haproxy,
     files: Files,
@@ -81,6 +90,13 @@ impl Shows for PodCopies {
     async fn show(&mut self, view: &View) -> Result<Applied, String> {
         let (root, view) = (self.0.root.clone(), view.clone());
         on_writer(&self.0.writer, move || pods::apply(&root, &view)).await
+    }
+}
+
+impl Shows for HostRoutes {
+    async fn show(&mut self, view: &View) -> Result<Applied, String> {
+        let applied = self.0.apply(view).await;
+        applied.map_err(|error| error.to_string())
     }
 }
 

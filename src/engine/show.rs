@@ -104,6 +104,7 @@ impl Engine {
             (Surface::Hosts, &self.lanes.hosts),
             (Surface::Haproxy, &self.lanes.haproxy),
             (Surface::Pods, &self.lanes.pods),
+            (Surface::Routes, &self.lanes.routes),
         ];
         let wanted = lanes.iter().filter(|(surface, _)| which.contains(surface));
         (

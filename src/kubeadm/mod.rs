@@ -20,4 +20,5 @@ pub mod outlook;
 pub mod patches;
 pub mod pin;
 pub mod record;
+pub mod rescue;
 pub mod upgrade;

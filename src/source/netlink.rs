@@ -6,8 +6,10 @@
 //! anew. They are also read every 30 s, and a socket that ends is opened again. Sockets
 //! belong to the network namespace of the thread that opens them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -21,7 +23,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -99,21 +101,89 @@ impl Drop for Watch {
     }
 }
 
+/// Tells that the kernel's addresses, or routes that matter to somebody, may have changed, until it is
+/// dropped. It does not say what: look.
+#[derive(Debug)]
+pub struct Hints {
+    hint: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Hints {
+    /// Starts to listen, on the current runtime and in the current network namespace. Of routes those
+    /// with this protocol number count, and those to one of these hosts.
+    pub fn start(protocol: u8, hosts: BTreeSet<IpAddr>) -> Self {
+        let hint = Arc::new(Notify::new());
+        let told = hint.clone();
+        let matters = move |route: &RouteMessage| {
+            let to_host = route.attributes.iter().any(|it| match it {
+                RouteAttribute::Destination(to) => ip(to).is_some_and(|to| hosts.contains(&to)),
+                _ => false,
+            });
+            to_host || u8::from(route.header.protocol) == protocol
+        };
+        let listening = async move {
+            loop {
+                match rtnetlink::new_multicast_connection(&GROUPS) {
+                    Ok((connection, _, messages)) => {
+                        // What happened while nobody listened.
+                        told.notify_one();
+                        let hints = messages
+                            .filter(|(message, _)| std::future::ready(is_hint(message, &matters)));
+                        let telling = pin!(tell_of(&told, hints));
+                        select(pin!(connection), telling).await;
+                        tracing::warn!("the netlink socket ended; opening another one");
+                    }
+                    Err(error) => tracing::warn!("{}", Error::Socket(error.to_string())),
+                }
+                sleep(RETRY).await;
+            }
+        };
+        Self {
+            hint,
+            task: tokio::spawn(listening),
+        }
+    }
+
+    /// The next hint; what belongs together is one. May be cancelled.
+    pub async fn next(&mut self) {
+        self.hint.notified().await;
+    }
+}
+
+impl Drop for Hints {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn tell_of<T>(told: &Notify, hints: impl Stream<Item = T>) {
+    let mut hints = pin!(hints);
+    while hints.next().await.is_some() {
+        sleep(SETTLE).await;
+        while let Some(Some(_)) = futures_util::FutureExt::now_or_never(hints.next()) {}
+        told.notify_one();
+    }
+}
+
+/// What is listened to.
+const GROUPS: [MulticastGroup; 5] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+];
+
 type Latest = watch::Sender<Option<Result<Snapshot, Error>>>;
 
 async fn listen(latest: Latest) {
-    const GROUPS: [MulticastGroup; 5] = [
-        MulticastGroup::Link,
-        MulticastGroup::Ipv4Ifaddr,
-        MulticastGroup::Ipv6Ifaddr,
-        MulticastGroup::Ipv4Route,
-        MulticastGroup::Ipv6Route,
-    ];
     loop {
         match rtnetlink::new_multicast_connection(&GROUPS) {
             Ok((connection, _, messages)) => {
                 // The socket is bound first and the tables are read then: no change is missed.
-                let hints = messages.filter(|(message, _)| std::future::ready(is_hint(message)));
+                let hints = messages
+                    .filter(|(message, _)| std::future::ready(is_hint(message, is_default)));
                 let publishing = pin!(publish_on(&latest, hints));
                 select(pin!(connection), publishing).await;
                 tracing::warn!("the netlink socket ended; opening another one");
@@ -152,13 +222,16 @@ fn publish(latest: &Latest, now: Result<Snapshot, Error>) {
     });
 }
 
-/// Whether a message can mean another choice of addresses. Of routes only default ones do: a node
-/// that speaks BGP hears of thousands of others.
-fn is_hint(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+/// Whether a message can mean work. Of routes only some do: a node that speaks BGP hears of thousands
+/// of others.
+fn is_hint(
+    message: &NetlinkMessage<RouteNetlinkMessage>,
+    route_matters: impl Fn(&RouteMessage) -> bool,
+) -> bool {
     match &message.payload {
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
-        ) => is_default(route),
+        ) => route_matters(route),
         _ => true,
     }
 }

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod haproxy;
 pub mod hosts;
 pub mod pods;
+pub mod routes;
 
 use serde::{Deserialize, Serialize};
 

@@ -69,7 +69,7 @@ fn status_as_json_has_the_documented_keys() {
         .map(|it| it["surface"].as_str().unwrap());
     assert_eq!(
         names.collect::<Vec<_>>(),
-        ["state", "hosts", "dns", "haproxy", "pods"]
+        ["state", "hosts", "dns", "haproxy", "pods", "routes"]
     );
     // The same keys where no agent runs.
     drop(agent);

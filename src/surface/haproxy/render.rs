@@ -218,7 +218,7 @@ pub fn servers(view: &View) -> Vec<Server> {
         address: if place.is_local() {
             Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
         } else {
-            view.book.addresses(name).first().copied()
+            view.addresses(name).first().copied()
         },
         port: cluster.kubernetes.api_port,
         place,
