@@ -6,23 +6,39 @@ use clap::Args;
 
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output, show};
-use crate::kubeadm::audit::{self, Audit};
+use crate::kubeadm::audit::{self, Audit, cluster};
 use crate::kubeadm::pin::{Pin, Severity};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct AuditArgs {}
+pub(in crate::cli) struct AuditArgs {
+    /// Look at this node's files alone, not at what the API, etcd and the kubelet say
+    #[arg(long)]
+    this_node: bool,
+}
 
-pub(super) fn audit(context: &Context, _args: AuditArgs) -> Result<u8, Failure> {
+pub(super) fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failure> {
     let root = context.root()?;
-    let view = block_on(show::in_force(context, &root))?;
-    let found = audit::node(&root, &view);
-    // What the cluster's own objects pin comes in here: found.add(…).
-    output::print(context.global.output, &found, text)?;
-    Ok(match (found.pins.is_empty(), found.unread.is_empty()) {
-        (_, false) => exit::OS_ERROR,
-        (false, true) => exit::DISAGREES,
-        (true, true) => exit::OK,
-    })
+    let (found, asked) = block_on(async {
+        let view = show::in_force(context, &root).await?;
+        let asked = match args.this_node {
+            true => Audit::default(),
+            false => cluster::look(&root, &view).await.into(),
+        };
+        Ok((audit::node(&root, &view), asked))
+    })?;
+    let code = if !(found.pins.is_empty() && asked.pins.is_empty()) {
+        exit::DISAGREES
+    } else if !found.unread.is_empty() {
+        exit::OS_ERROR
+    } else if !asked.unread.is_empty() {
+        exit::UNAVAILABLE
+    } else {
+        exit::OK
+    };
+    let mut all = found;
+    all.add(asked);
+    output::print(context.global.output, &all, text)?;
+    Ok(code)
 }
 
 fn text(found: &Audit) -> String {

@@ -1,4 +1,4 @@
-//! Every place on a node that pins an address which can change.
+//! Every place that pins an address which can change: on a node, and in the [`cluster`] itself.
 //!
 //! ```text
 //! manifests ─────────▶ manifests ──┐
@@ -8,7 +8,7 @@
 //! pods' hosts copies ▶ hosts ──────┘
 //! ```
 //!
-//! [`files`] reads, everything else is a function of what was read. A file that is not there pins nothing;
+//! [`files`] reads, everything else of a node is a function of what was read. A file that is not there pins nothing;
 //! one that cannot be read or understood is told as such, never as one that pins nothing.
 
 pub mod certificates;
@@ -51,6 +51,16 @@ impl Audit {
         self.unread.extend(other.unread);
         self.pins.sort();
         self.pins.dedup();
+    }
+}
+
+impl From<cluster::Found> for Audit {
+    fn from(found: cluster::Found) -> Self {
+        let reason = |missed: &cluster::NotLookedAt| format!("{}: {}", missed.place, missed.reason);
+        Self {
+            unread: found.not_looked_at.iter().map(reason).collect(),
+            pins: found.pins,
+        }
     }
 }
 

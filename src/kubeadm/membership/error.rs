@@ -39,6 +39,17 @@ pub enum Error {
         .0.display()
     )]
     Data(PathBuf),
+    /// The data of a member that has started is gone.
+    #[error(
+        "this master's member has started before, and {} is not there: without it etcd would take the member for one that has forgotten what it agreed to; take it out with `stayput kubeadm leave-etcd`, and run this again",
+        .0.display()
+    )]
+    NoData(PathBuf),
+    /// The manifest is of a member that etcd does not know any more.
+    #[error(
+        "{MANIFEST} is of {0}, which was removed from etcd; put it away with `stayput kubeadm leave-etcd`, and run this again"
+    )]
+    Removed(String),
     /// Somebody else's manifest.
     #[error(
         "{MANIFEST} is there and is not of a member {name} at {peer_url}: {reason}; move it away if it is not needed"

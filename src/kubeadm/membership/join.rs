@@ -1,6 +1,6 @@
 //! A master joins etcd: learner, manifest, vote.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -81,9 +81,20 @@ pub async fn join(join: &Join<'_>, release: impl FnOnce()) -> Result<Joined, Err
     };
     let id = match next {
         Next::Member(_) if written => return Ok(joined),
-        Next::Promote(id) | Next::Member(id) => id,
+        Next::Add if written => return Err(Error::Removed(me.name)),
+        Next::Promote(id) | Next::Member(id) => {
+            if !written {
+                let mine = joined.members.iter().find(|member| member.id == id);
+                // One that has started has told its name.
+                let started = mine.is_some_and(|member| !member.name.is_empty());
+                let step = async { write(join, &etcd, &me, prepare(join, started).await?).await };
+                joined.manifest_written = step.await.map_err(halfway(&me))?;
+            }
+            id
+        }
         Next::Add => {
-            let pod = prepare(join, &joined.members, written).await?;
+            all_well(join, &joined.members).await?;
+            let pod = prepare(join, false).await?;
             let id = add(&etcd, &me).await?;
             joined.added = true;
             (join.tell)(&format!("{} is in etcd as a learner", me.name));
@@ -92,13 +103,6 @@ pub async fn join(join: &Join<'_>, release: impl FnOnce()) -> Result<Joined, Err
             id
         }
     };
-    if !written && !joined.added {
-        let step = async {
-            let pod = prepare(join, &[], false).await?;
-            write(join, &etcd, &me, pod).await
-        };
-        joined.manifest_written = step.await.map_err(halfway(&me))?;
-    }
     // From here on a second run does no harm, and certificates may be renewed meanwhile.
     release();
     if !matches!(next, Next::Member(_)) {
@@ -155,13 +159,19 @@ struct Pod {
     image: String,
 }
 
-/// All that can be refused is refused before anything is changed.
-async fn prepare(join: &Join<'_>, members: &[Member], written: bool) -> Result<Pod, Error> {
+/// No time for another member while one is not well.
+async fn all_well(join: &Join<'_>, members: &[Member]) -> Result<(), Error> {
     let sick = healthy::sick(join.root, join.view, members.iter()).await;
-    if !sick.is_empty() {
-        let texts: Vec<String> = sick.into_iter().map(|(_, text)| text).collect();
-        return Err(Error::Unhealthy(texts.join("; ")));
+    if sick.is_empty() {
+        return Ok(());
     }
+    let texts: Vec<String> = sick.into_iter().map(|(_, text)| text).collect();
+    Err(Error::Unhealthy(texts.join("; ")))
+}
+
+/// What the manifest is made from. A member that has `started` has data, and another one must not have
+/// any: etcd would take an old member's for its own.
+async fn prepare(join: &Join<'_>, started: bool) -> Result<Pod, Error> {
     let found = pods(join).await;
     let (pod, reason) = match found {
         Ok(pod) => (pod, "the API has no pod of etcd's".to_owned()),
@@ -170,11 +180,6 @@ async fn prepare(join: &Join<'_>, members: &[Member], written: bool) -> Result<P
     let theirs = pod.as_ref().and_then(manifest::image).map(str::to_owned);
     let image = join.image.clone().or(theirs);
     let image = image.ok_or_else(|| Error::Image(reason.clone()))?;
-    if pod.is_none() {
-        (join.tell)(&format!(
-            "the other members' manifests are not known ({reason}): this one is as kubeadm 1.20 writes it"
-        ));
-    }
     let flags = manifest::flags(pod.as_ref());
     let data = flags.get("data-dir").map_or(manifest::DATA, String::as_str);
     let data = Path::new(data).join("member");
@@ -182,22 +187,17 @@ async fn prepare(join: &Join<'_>, members: &[Member], written: bool) -> Result<P
         path: data.clone(),
         source,
     })?;
-    // With this member's manifest it is this member's, and it has been removed from etcd since.
-    if exists || written {
-        return Err(stale(written, data));
+    match (started, exists) {
+        (false, true) => return Err(Error::Data(data)),
+        (true, false) => return Err(Error::NoData(data)),
+        _ => {}
+    }
+    if pod.is_none() {
+        (join.tell)(&format!(
+            "the other members' manifests are not known ({reason}): this one is as kubeadm 1.20 writes it"
+        ));
     }
     Ok(Pod { pod, image })
-}
-
-fn stale(written: bool, data: PathBuf) -> Error {
-    if written {
-        return Error::OtherManifest {
-            name: "this machine's".to_owned(),
-            peer_url: "its name".to_owned(),
-            reason: "it is of a member that was removed from etcd".to_owned(),
-        };
-    }
-    Error::Data(data)
 }
 
 /// The first pod of etcd's that the API shows.

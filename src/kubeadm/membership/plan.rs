@@ -104,6 +104,8 @@ pub fn initial_cluster(members: &[Member], me: &Me) -> String {
         }
         entries.extend(member.peer_urls.iter().map(|url| format!("{name}={url}")));
     }
+    // etcd lists members by number; here equal clusters give equal bytes.
+    entries.sort();
     entries.join(",")
 }
 
