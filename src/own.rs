@@ -14,7 +14,10 @@ use crate::view::View;
 pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
     let name = view.node.master()?.clone();
     let known = view.book.addresses(&name);
-    let addresses = interface::select(snapshot, &view.node.selection, known);
+    let master = view.cluster.master(&name);
+    let kept = master.and_then(|master| view.cluster.routes.kept(master));
+    let snapshot = snapshot.without_kept(kept);
+    let addresses = interface::select(&snapshot, &view.node.selection, known);
     (!addresses.is_empty()).then_some(Event::Observed {
         origin: Origin::Interface,
         name,

@@ -85,6 +85,7 @@ fn the_defaults_in_the_example_are_the_defaults() {
         "apiPort: 6443",
         "renewBefore: 30d",
         "keyType: rsa-2048",
+        "protocol: 145",
         "afterRenew: [staticPods]",
         "follow: [/usr/bin/systemctl, start, stayput-kubeadm.service]",
     ] {

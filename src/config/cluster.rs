@@ -190,6 +190,13 @@ impl Cluster {
         self.masters.iter().find(|master| master.name == *name)
     }
 
+    /// The master that a person means: its short or its fully qualified name.
+    pub fn master_called(&self, name: &Name) -> Option<&Master> {
+        let full = name.clone().below(&self.domain).ok();
+        let below = full.and_then(|full| self.master(&full));
+        below.or_else(|| self.master(name))
+    }
+
     /// The aliases of the endpoint or of a master, in the order of names.
     pub fn aliases_of<'a>(&'a self, target: &'a Name) -> impl Iterator<Item = &'a Name> {
         self.aliases

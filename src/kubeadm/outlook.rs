@@ -40,9 +40,9 @@ impl Own {
     }
 }
 
-/// This master's address that never changes.
+/// This master's address that never changes: kept by the cluster file, or by a rescue in force.
 pub fn stable(cluster: &Cluster, node: &Node) -> Option<IpAddr> {
-    cluster.master(node.master()?)?.stable
+    cluster.routes.kept(cluster.master(node.master()?)?)
 }
 
 /// What a look has found.

@@ -171,18 +171,34 @@ fn a_run_that_fails_is_seen_and_the_manifest_stays() {
 
 #[test]
 fn with_a_stable_address_nothing_is_followed() {
-    let sandbox = master(
-        &["127.77.0.11, stable: 10.254.0.1", MASTERS[1], MASTERS[2]],
-        "[]",
-    );
+    let sandbox = master(&MASTERS, "[]");
+    let stable = [1, 2, 3].map(|n| format!("127.77.0.1{n}, stable: 10.254.0.{n}"));
+    let stable = stable.each_ref().map(String::as_str);
+    let other = manifest("127.77.0.40");
+    for (routes, result) in [("direct", "stable"), ("off", "changed")] {
+        sandbox.write(MANIFEST, &other);
+        let more = format!("routes: {{mode: {routes}}}\n");
+        sandbox.write_cluster(&sandbox.cluster(&stable, &more));
+        assert_eq!(follow(&sandbox)["advertise"]["result"], result);
+        assert_eq!(sandbox.read(MANIFEST) == other, routes == "direct");
+    }
+}
+
+#[test]
+fn where_the_list_is_empty_no_run_is_ever_started() {
+    let sandbox = master(&MASTERS, "[]");
     let _agent = sandbox.agent();
     moved(&sandbox, NEW);
-    let said: Value = follow(&sandbox);
-    assert_eq!(said["advertise"]["result"], "stable");
-    assert_eq!(sandbox.read(MANIFEST), manifest(MASTERS[0]));
-    assert_eq!(sandbox.status()["kubeadm"]["advertise"], "stable");
-    // Where the list is empty, no run is ever started.
-    assert_eq!(sandbox.status()["kubeadm"]["runs"], Value::Null);
+    let status = sandbox.shows("it is seen", |status| {
+        status["kubeadm"]["advertise"] == "behind"
+    });
+    assert_eq!(status["kubeadm"]["runs"], Value::Null);
+    // It is for a person, who is told by status, and does it.
+    assert_eq!(follow(&sandbox)["advertise"]["result"], "changed");
+    assert_eq!(sandbox.read(MANIFEST), manifest(NEW));
+    sandbox.shows("the manifest is looked at", |status| {
+        status["kubeadm"]["advertise"] == "current"
+    });
 }
 
 fn follow(sandbox: &Sandbox) -> Value {
@@ -207,6 +223,27 @@ fn by_hand_it_does_the_same_without_an_agent() {
     assert!(
         words.contains("goes on advertising 127.77.0.11: it is this master's"),
         "{words}"
+    );
+
+    // What pins is on record.
+    let probed = format!(
+        "{}    livenessProbe: {{httpGet: {{host: 10.77.0.11}}}}\n",
+        manifest(MASTERS[0])
+    );
+    sandbox.write(MANIFEST, &probed);
+    let said = follow(&sandbox);
+    assert_eq!(said["pins"][0]["severity"], "fatal", "{said:#}");
+    let status = sandbox.status();
+    assert_eq!(status["kubeadm"]["worst"], "fatal", "{status:#}");
+    assert_eq!(
+        status["kubeadm"]["pins"],
+        said["pins"].as_array().unwrap().len()
+    );
+    assert_eq!(status["degraded"], true);
+    let table = sandbox.stayput(&["status"]).good();
+    assert!(
+        table.contains("worst fatal (`stayput kubeadm audit` shows"),
+        "{table}"
     );
 
     // What cannot be understood is left alone, told, and on record.

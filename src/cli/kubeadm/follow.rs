@@ -11,6 +11,7 @@ use crate::cli::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use crate::cli::{exit, output, show};
 use crate::clock;
 use crate::kubeadm::advertise::Addresses;
+use crate::kubeadm::audit::{self, Audit};
 use crate::kubeadm::follow::{self, Followed, present};
 use crate::kubeadm::outlook::Own;
 use crate::kubeadm::record::{self, Record};
@@ -26,7 +27,7 @@ use crate::static_pod::{self, Limits, Restarted};
 use crate::view::View;
 
 #[derive(Debug, Args)]
-pub(super) struct FollowArgs {}
+pub(in crate::cli) struct FollowArgs {}
 
 /// What was done, and what the node's audit has found.
 #[derive(Debug, Serialize)]
@@ -64,17 +65,17 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
     for notice in &notices {
         eprintln!("stayput: {notice}");
     }
-    let followed = block_on(async {
-        let view = show::in_force(context, &root).await?;
-        Ok(advertise(&root, &view).await)
-    })?;
+    let view = block_on(show::in_force(context, &root))?;
+    let followed = block_on(advertise(&root, &view));
+    let Audit { pins, unread } = audit::node(&root, &view);
     let record = Record {
         at: clock::unix_now(),
+        pins,
+        unread,
         failure: followed
             .as_ref()
             .err()
             .map(|failure| failure.message.clone()),
-        ..Record::default()
     };
     record::write(&root, &record).map_err(|error| Failure::new(exit::OS_ERROR, error))?;
     let done = Done {
@@ -146,7 +147,23 @@ fn told(followed: Followed) -> Advertise {
 }
 
 fn text(done: &Done) -> String {
-    format!("{}\n", done.advertise.detail)
+    let mut text = format!("{}\n", done.advertise.detail);
+    for reason in &done.record.unread {
+        text += &format!("not looked at: {reason}\n");
+    }
+    text += &match (done.record.pins.len(), done.record.worst()) {
+        (many, Some(worst)) => format!(
+            "{many} {} addresses that can change, the worst {}: `stayput kubeadm audit` shows them\n",
+            if many == 1 {
+                "place pins"
+            } else {
+                "places pin"
+            },
+            worst.as_str()
+        ),
+        (_, None) => "nothing pins an address that can change\n".to_owned(),
+    };
+    text
 }
 
 impl From<follow::Error> for Failure {
