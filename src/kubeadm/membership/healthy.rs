@@ -1,5 +1,9 @@
 //! Which members answer, and which of them are well. Edge.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use crate::api::directory::Directory;
 use crate::api::etcd::{self, Etcd, Member};
 use crate::kubeadm::audit::cluster::master_of;
@@ -9,6 +13,10 @@ use crate::view::View;
 
 use super::Error;
 use super::plan::called;
+
+/// How long members may take to settle, and how often is asked.
+const SETTLING: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A healthy member that is none of `without`, and what it knows of all.
 pub(super) async fn anyone(
@@ -79,6 +87,20 @@ async fn visit(root: &Root, view: &View, member: &Member) -> Result<(), String> 
         }
     }
     Err(last)
+}
+
+/// Asks for a change of the members until etcd takes them for settled: right after one has come it does
+/// not, for 5 s, and longer where the newcomer is slow.
+pub(super) async fn settled<T>(
+    mut change: impl AsyncFnMut() -> Result<T, etcd::Error>,
+) -> Result<T, etcd::Error> {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        match change().await {
+            Err(etcd::Error::Unsettled { .. }) if Instant::now() < deadline => sleep(PAUSE).await,
+            done => return done,
+        }
+    }
 }
 
 /// That one and no other is healthy.

@@ -211,7 +211,7 @@ async fn pods(join: &Join<'_>) -> Result<Option<Value>, String> {
 
 /// Adds the learner; one whose answer was lost is found in the list.
 async fn add(etcd: &Etcd, me: &Me) -> Result<u64, Error> {
-    match etcd.add_learner(&me.peer_url).await {
+    match healthy::settled(async || etcd.add_learner(&me.peer_url).await).await {
         Ok(member) => Ok(member.id),
         Err(error) if error.is_absent() => match plan::next(&etcd.members().await?, me)? {
             Next::Promote(id) | Next::Member(id) => Ok(id),

@@ -131,7 +131,7 @@ async fn remove(
         Err(bar) if !(leave.force && bar.gives_way()) => return Err(bar.into()),
         _ => {}
     }
-    match etcd.remove(target.id).await {
+    match healthy::settled(async || etcd.remove(target.id).await).await {
         Ok(members) => Ok(members),
         Err(error) => match etcd.members().await {
             // An answer that was lost was a yes.
