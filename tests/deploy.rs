@@ -640,3 +640,23 @@ fn the_resolver_s_files_route_the_example_s_domain_to_the_default_address() {
         }
     }
 }
+
+/// Each right is used: without one, something that the agent does fails with a word about it.
+#[test]
+fn the_agent_has_the_rights_that_it_uses_and_no_others() {
+    let unit = read("systemd/stayput.service");
+    let rights: BTreeSet<String> = values(&unit, "CapabilityBoundingSet").into_iter().collect();
+    let want = [
+        "CAP_CHOWN",
+        "CAP_FOWNER",
+        "CAP_DAC_OVERRIDE",
+        "CAP_NET_BIND_SERVICE",
+        // Stable addresses and routes to them.
+        "CAP_NET_ADMIN",
+    ];
+    assert_eq!(rights, want.map(str::to_owned).into());
+    let families = values(&unit, "RestrictAddressFamilies");
+    assert!(families.contains(&"AF_NETLINK".to_owned()));
+    // rp_filter is read below it.
+    assert!(values(&unit, "ProcSubset").is_empty());
+}

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::lab::{AFTER, BEFORE, Lab, STABLE, cluster, ip, ours, possible, status};
-use crate::support::{eventually, run, until};
+use crate::support::{STAYPUT, eventually, run, until};
 
 #[test]
 fn stable_addresses_stay_while_masters_move() {
@@ -136,4 +136,25 @@ fn it_is_not_fought_for_ever() {
     until("it is back in the end", || {
         ours(master).contains("10.254.0.2 via 10.77.0.12 src 10.254.0.1")
     });
+}
+
+#[test]
+fn the_rights_of_the_unit_are_enough() {
+    if !possible(&[]) {
+        return;
+    }
+    let lab = Lab::new(&cluster(STABLE, "routes: {mode: direct}\n"));
+    let node = &lab.nodes[0];
+    let rights = "+chown,+fowner,+dac_override,+net_bind_service";
+    let limited = |rights: &str| {
+        let mut command = node.command("setpriv");
+        let bounds = format!("--bounding-set=-all,{rights}");
+        run(command.args([&bounds, "--no-new-privs", "--", STAYPUT, "apply"]))
+    };
+    let without = limited(rights);
+    assert_eq!(without.code, 1, "{without:?}");
+    assert!(without.out.contains("needs CAP_NET_ADMIN"), "{without:?}");
+    assert!(ours(node).is_empty());
+    limited(&format!("{rights},+net_admin")).good();
+    assert_eq!(ours(node).len(), 3);
 }
