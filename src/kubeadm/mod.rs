@@ -22,4 +22,5 @@ pub mod patches;
 pub mod pin;
 pub mod record;
 pub mod rescue;
+pub mod unpin;
 pub mod upgrade;

@@ -18,7 +18,7 @@ pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What the kubelets of the lab need to hear from kubeadm.
-const KUBELET: &str = "---
+pub(crate) const KUBELET: &str = "---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs

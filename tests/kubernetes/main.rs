@@ -22,3 +22,4 @@ mod renewal;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod unpin;

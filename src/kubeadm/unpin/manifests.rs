@@ -1,0 +1,260 @@
+//! The manifests of etcd and kube-apiserver without addresses that can change.
+//!
+//! kube-apiserver's `--advertise-address` stays: it has to be an address, and `stayput kubeadm follow`
+//! keeps it at the current one.
+
+use super::pins::{Url, Ways};
+use crate::kubeadm::manifest::{Edit, Error, Manifest};
+use crate::name::Name;
+
+/// What kubeadm's upgrade, join and reset read back.
+const ETCD_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
+const API_ENDPOINT: &str = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint";
+
+/// Every address of the machine, both families: etcd refuses names here, and `[::]` beside it would be
+/// the same port again.
+const ANY: &str = "0.0.0.0";
+
+/// etcd's manifest with names, or `None` where nothing in it pins. `me` is this master's name.
+pub fn etcd(text: &str, me: &Name, ways: &Ways) -> Result<Option<String>, Error> {
+    let manifest = Manifest::parse(text)?;
+    let mut edits = Vec::new();
+    for flag in [
+        "listen-client-urls",
+        "listen-peer-urls",
+        "listen-metrics-urls",
+    ] {
+        edits.extend(flag_edit(&manifest, flag, |urls| listening(urls, ways)));
+    }
+    for flag in ["advertise-client-urls", "initial-advertise-peer-urls"] {
+        edits.extend(flag_edit(&manifest, flag, |urls| named(urls, me, ways)));
+    }
+    edits.extend(flag_edit(&manifest, "initial-cluster", |members| {
+        cluster(members, ways)
+    }));
+    if let Some(urls) = manifest.annotation(ETCD_URLS) {
+        edits.extend(named(&urls.value, me, ways).map(|value| Edit::Annotation {
+            key: ETCD_URLS.to_owned(),
+            value,
+        }));
+    }
+    changed(&manifest, text, &edits)
+}
+
+/// kube-apiserver's manifest whose probes ask loopback, and whose annotation agrees with its flag; or
+/// `None` where that is so.
+pub fn apiserver(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
+    let manifest = Manifest::parse(text)?;
+    let probes = manifest.probe_hosts();
+    let probes = probes.iter().filter(|probe| ways.host_pins(&probe.host));
+    let mut edits: Vec<Edit> = probes
+        .map(|probe| Edit::ProbeHost {
+            probe: probe.probe.to_owned(),
+            host: "127.0.0.1".to_owned(),
+        })
+        .collect();
+    edits.extend(flag_edit(&manifest, "bind-address", |host| {
+        ways.host_pins(host).then(|| ANY.to_owned())
+    }));
+    let advertised = manifest.flag("advertise-address");
+    let endpoint = manifest.annotation(API_ENDPOINT);
+    if let (Some(advertised), Some(endpoint)) = (advertised, endpoint) {
+        let host = match advertised.value.contains(':') {
+            true => format!("[{}]", advertised.value),
+            false => advertised.value.clone(),
+        };
+        if let Some(url) = Url::read(&endpoint.value).filter(|url| url.host != advertised.value) {
+            edits.push(Edit::Annotation {
+                key: API_ENDPOINT.to_owned(),
+                value: url.at(&host),
+            });
+        }
+    }
+    changed(&manifest, text, &edits)
+}
+
+fn changed(manifest: &Manifest, text: &str, edits: &[Edit]) -> Result<Option<String>, Error> {
+    let new = manifest.with(edits)?;
+    Ok((new != text).then_some(new))
+}
+
+fn flag_edit(
+    manifest: &Manifest,
+    name: &str,
+    new: impl FnOnce(&str) -> Option<String>,
+) -> Option<Edit> {
+    let value = new(&manifest.flag(name)?.value)?;
+    Some(Edit::Flag {
+        name: name.to_owned(),
+        value,
+    })
+}
+
+/// URLs to listen at: on every address, where one of them pins.
+fn listening(urls: &str, ways: &Ways) -> Option<String> {
+    if !urls.split(',').any(|url| ways.url_pins(url)) {
+        return None;
+    }
+    let mut all: Vec<String> = Vec::new();
+    for url in urls.split(',').filter_map(Url::read) {
+        let any = url.at(ANY);
+        if !all.contains(&any) {
+            all.push(any);
+        }
+    }
+    Some(all.join(","))
+}
+
+/// URLs that others are told: by name, those that pin.
+fn named(urls: &str, me: &Name, ways: &Ways) -> Option<String> {
+    if !urls.split(',').any(|url| ways.url_pins(url)) {
+        return None;
+    }
+    let mut all: Vec<String> = Vec::new();
+    for url in urls.split(',') {
+        let url = match Url::read(url) {
+            Some(parts) if ways.url_pins(url) => parts.at(me.as_str()),
+            _ => url.to_owned(),
+        };
+        if !all.contains(&url) {
+            all.push(url);
+        }
+    }
+    Some(all.join(","))
+}
+
+/// A member's peer URLs by name; `None` where none of them pins.
+pub fn peer_urls(urls: &[String], me: &Name, ways: &Ways) -> Option<Vec<String>> {
+    let named = named(&urls.join(","), me, ways)?;
+    Some(named.split(',').map(str::to_owned).collect())
+}
+
+/// `NAME=URL,…` with the masters' names. etcd does not look at it once there are data: an entry of
+/// somebody who is not known any more stays as it is.
+fn cluster(members: &str, ways: &Ways) -> Option<String> {
+    let entry = |entry: &str| {
+        let (name, url) = entry.split_once('=')?;
+        let parts = Url::read(url).filter(|_| ways.url_pins(url))?;
+        let by_address = || ways.addresses.get(&parts.host.parse().ok()?);
+        let master = ways.members.get(name).or_else(by_address)?;
+        Some(format!("{name}={}", parts.at(master.as_str())))
+    };
+    let new: Vec<String> = members
+        .split(',')
+        .map(|old| entry(old).unwrap_or_else(|| old.to_owned()))
+        .collect();
+    let new = new.join(",");
+    (new != members).then_some(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubeadm::unpin::pins::sample;
+
+    const ETCD: &str =
+        include_str!("../../../tests/kubeadm/golden/stock-1.20.2/manifests/etcd.yaml");
+    const APISERVER: &str =
+        include_str!("../../../tests/kubeadm/golden/stock-1.20.2/manifests/kube-apiserver.yaml");
+
+    fn me() -> Name {
+        Name::parse("master-1.k8s.internal").unwrap()
+    }
+
+    /// The lines that differ, new ones only.
+    fn lines(old: &str, new: &str) -> Vec<String> {
+        let olds: Vec<&str> = old.lines().collect();
+        assert_eq!(olds.len(), new.lines().count());
+        let changed = new.lines().filter(|line| !olds.contains(line));
+        changed.map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stock_etcd_gets_names() {
+        let new = etcd(ETCD, &me(), &sample()).unwrap().unwrap();
+        let lines = lines(ETCD, &new);
+        let name = lines
+            .iter()
+            .filter(|line| line.contains("master-1.k8s.internal"));
+        assert_eq!(name.count(), 4, "{lines:?}");
+        assert!(lines.contains(&"- --listen-client-urls=https://0.0.0.0:2379".to_owned()));
+        assert!(lines.contains(&"- --listen-peer-urls=https://0.0.0.0:2380".to_owned()));
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        assert_eq!(etcd(&new, &me(), &sample()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_stock_apiserver_is_probed_on_loopback_and_keeps_its_address() {
+        let new = apiserver(APISERVER, &sample()).unwrap().unwrap();
+        let lines = lines(APISERVER, &new);
+        assert!(
+            lines.iter().all(|line| line == "host: 127.0.0.1"),
+            "{lines:?}"
+        );
+        assert_eq!(lines.len(), 3);
+        assert_eq!(apiserver(&new, &sample()).unwrap(), None);
+    }
+
+    #[test]
+    fn an_annotation_that_lags_behind_is_brought_to_the_flag() {
+        let text = APISERVER.replace("--advertise-address=", "--advertise-address=1.1.1.1#");
+        let flag = Manifest::parse(&text).unwrap().flag("advertise-address");
+        let moved = text.replace(&flag.unwrap().value, "10.77.0.31");
+        let new = apiserver(&moved, &sample()).unwrap().unwrap();
+        let manifest = Manifest::parse(&new).unwrap();
+        assert_eq!(
+            manifest.annotation(API_ENDPOINT).unwrap().value,
+            "10.77.0.31:6443"
+        );
+        assert_eq!(
+            manifest.flag("advertise-address").unwrap().value,
+            "10.77.0.31"
+        );
+    }
+
+    #[test]
+    fn each_kind_of_url_has_its_way() {
+        let ways = sample();
+        for (urls, want) in [
+            (
+                "https://127.0.0.1:2379,https://10.77.0.11:2379",
+                Some("https://0.0.0.0:2379"),
+            ),
+            ("https://[fd77::11]:2380", Some("https://0.0.0.0:2380")),
+            (
+                "https://127.0.0.1:2379,https://10.1.1.1:12379",
+                Some("https://0.0.0.0:2379,https://0.0.0.0:12379"),
+            ),
+            ("https://127.0.0.1:2379,https://10.254.0.1:2379", None),
+            ("https://0.0.0.0:2379", None),
+        ] {
+            assert_eq!(listening(urls, &ways).as_deref(), want, "{urls}");
+        }
+        for (urls, want) in [
+            (
+                "https://10.77.0.11:2379",
+                Some("https://master-1.k8s.internal:2379"),
+            ),
+            (
+                "https://10.77.0.11:2379,https://master-1.k8s.internal:2379",
+                Some("https://master-1.k8s.internal:2379"),
+            ),
+            ("https://10.254.0.1:2379", None),
+            ("https://other.example:2379", None),
+        ] {
+            assert_eq!(named(urls, &me(), &ways).as_deref(), want, "{urls}");
+        }
+        for (members, want) in [
+            (
+                "master-1=https://10.9.9.9:2380,x=https://10.77.0.12:2380,y=https://10.8.8.8:2380",
+                Some(
+                    "master-1=https://master-1.k8s.internal:2380,x=https://master-2.k8s.internal:2380,y=https://10.8.8.8:2380",
+                ),
+            ),
+            ("master-1=https://master-1.k8s.internal:2380", None),
+            ("", None),
+        ] {
+            assert_eq!(cluster(members, &ways).as_deref(), want, "{members}");
+        }
+    }
+}

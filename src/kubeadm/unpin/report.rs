@@ -1,0 +1,214 @@
+//! What was done, what is left, and who is next. The JSON form is stable: fields are added, never
+//! renamed or removed.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::error::Error;
+use super::look::Look;
+use super::plan::{Change, Plan, State, Wait};
+use super::stage::Stage;
+use crate::name::Name;
+
+/// A run, or what one would do.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The name of this node's Node object.
+    pub node: String,
+    /// This master's name; none on a worker.
+    pub master: Option<Name>,
+    /// Nothing was to be changed.
+    pub dry_run: bool,
+    /// This node's stages, in order, as they stand now.
+    pub stages: Vec<Row>,
+    /// What was done now, in order.
+    pub did: Vec<Did>,
+    /// Where nothing is left to do here: who has still to do what.
+    pub elsewhere: Vec<Wait>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// What nobody mends, and what else is worth knowing.
+    pub notices: Vec<String>,
+    /// Where everything is that was changed now, as it was.
+    pub backups: Option<PathBuf>,
+    /// Why it stopped before its time.
+    pub failure: Option<String>,
+    /// Nothing is left to do, here and elsewhere.
+    pub complete: bool,
+    /// What kind of failure it was.
+    #[serde(skip)]
+    pub error: Option<Error>,
+}
+
+/// A stage.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Which.
+    pub stage: Stage,
+    /// `done`, `ready`, `waits` or `stuck`.
+    pub state: &'static str,
+    /// What is stuck.
+    pub reason: Option<String>,
+    /// Who comes first.
+    pub waits_for: Vec<Wait>,
+    /// What is left to change.
+    pub changes: Vec<Change>,
+}
+
+/// Something that was done.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Did {
+    /// The stage.
+    pub stage: Stage,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// It stopped there.
+    pub failed: bool,
+}
+
+impl Report {
+    /// What would be done.
+    pub fn of(look: &Look, plan: &Plan) -> Self {
+        let mut report = Self {
+            dry_run: true,
+            ..Self::default()
+        };
+        report.see(look, plan);
+        report
+    }
+
+    /// What is seen now takes the place of what was seen before.
+    pub(super) fn see(&mut self, look: &Look, plan: &Plan) {
+        self.node.clone_from(&look.facts.node);
+        self.master.clone_from(&look.facts.master);
+        self.stages = plan.steps.iter().map(row).collect();
+        self.elsewhere.clone_from(&plan.elsewhere);
+        self.warnings.clone_from(&plan.warnings);
+        self.complete = plan.is_complete();
+        for notice in &look.notices {
+            if !self.notices.contains(notice) {
+                self.notices.push(notice.clone());
+            }
+        }
+    }
+
+    /// It stopped.
+    pub(super) fn fail(&mut self, error: Option<Error>) {
+        self.failure = error.as_ref().map(ToString::to_string);
+        self.complete &= error.is_none();
+        self.error = error;
+    }
+
+    /// Whether anything is to be changed here now.
+    pub fn is_ready(&self) -> bool {
+        let next = self.stages.iter().find(|row| row.state != "done");
+        next.is_some_and(|row| row.state == "ready")
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for row in &self.stages {
+            // Writing into a text does not fail.
+            let _ = writeln!(text, "{:<14}{}", row.stage.as_str(), self.word(row));
+            for change in &row.changes {
+                let _ = writeln!(text, "    {}", change.place);
+                for line in change.diff.lines() {
+                    let _ = writeln!(text, "        {line}");
+                }
+            }
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "\nwarning: {warning}");
+        }
+        for notice in &self.notices {
+            let _ = writeln!(text, "\nnote: {notice}");
+        }
+        if let Some(folder) = &self.backups {
+            let _ = writeln!(
+                text,
+                "\nWhat was changed is kept as it was in {0}; remove that folder when all is well: it holds keys.",
+                folder.display()
+            );
+        }
+        text.push_str(&self.ending());
+        text
+    }
+
+    fn word(&self, row: &Row) -> String {
+        let did = self
+            .did
+            .iter()
+            .find(|did| did.stage == row.stage && !did.failed);
+        match (row.state, did, &row.reason) {
+            ("done", Some(did), _) => format!("done now, in {:.1} s", did.seconds),
+            ("ready", ..) if !self.dry_run => "not done".to_owned(),
+            ("ready", ..) => "to do".to_owned(),
+            ("stuck", _, Some(reason)) => format!("stuck: {reason}"),
+            ("waits", ..) => format!("waits for {}", waits(&row.waits_for)),
+            (state, ..) => state.to_owned(),
+        }
+    }
+
+    /// What is next.
+    fn ending(&self) -> String {
+        if let Some(failure) = &self.failure {
+            let back = self.backups.as_ref().map_or_else(String::new, |folder| {
+                format!(
+                    "\nTo go back, copy what was changed from {} to its place (a manifest: out of the kubelet's folder first, and in when its container is gone), and restart its reader.",
+                    folder.display()
+                )
+            });
+            return format!("\nStopped: {failure}{back}\n");
+        }
+        if self.complete {
+            return match self.master {
+                Some(_) => "\nNothing is left to do, here or elsewhere.\n".to_owned(),
+                None => "\nNothing is left to do here.\n".to_owned(),
+            };
+        }
+        let next = self.stages.iter().find(|row| row.state != "done");
+        let waits_for = match next {
+            Some(row) if row.state == "waits" => &row.waits_for,
+            Some(_) => return String::new(),
+            None => &self.elsewhere,
+        };
+        let mut nodes: Vec<&str> = waits_for.iter().map(|it| it.node.as_str()).collect();
+        nodes.dedup();
+        let again = if next.is_some() {
+            ", and then here again"
+        } else {
+            ""
+        };
+        format!(
+            "\nNext: `stayput kubeadm unpin` on {}{again} (or with --wait, which waits for the others).\n",
+            nodes.join(", ")
+        )
+    }
+}
+
+fn row(step: &super::plan::Step) -> Row {
+    let (state, reason, waits_for) = match &step.state {
+        State::Done => ("done", None, Vec::new()),
+        State::Ready => ("ready", None, Vec::new()),
+        State::Waits(waits) => ("waits", None, waits.clone()),
+        State::Stuck(reason) => ("stuck", Some(reason.clone()), Vec::new()),
+    };
+    Row {
+        stage: step.stage,
+        state,
+        reason,
+        waits_for,
+        changes: step.changes.clone(),
+    }
+}
+
+fn waits(waits: &[Wait]) -> String {
+    let waits = waits.iter().map(|it| format!("{} ({})", it.node, it.stage));
+    waits.collect::<Vec<String>>().join(", ")
+}

@@ -1,0 +1,461 @@
+//! Carries the plan out: one stage after the other, one component at a time, each waited for until it is
+//! well. Everything is looked at anew before each stage.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use super::backup::Backup;
+use super::certificates::Serving;
+use super::error::Error;
+use super::groups::{Group, Restart};
+use super::look::{Look, NewManifest, Peer, look};
+use super::objects::{DAEMON_SET, Rollout};
+use super::plan::{Plan, State, done, plan};
+use super::report::{Did, Report};
+use super::site::Site;
+use super::stage::{ANNOTATION, Record, Stage};
+use super::{owed, well};
+use crate::api::etcd::Etcd;
+use crate::file;
+use crate::pki::moment::Moment;
+use crate::pki::session::{Did as Issued, Hold, Renewal, Session};
+use crate::process::Program;
+use crate::static_pod::processes::Processes;
+use crate::static_pod::{self, Limits, Restarted};
+
+/// How often others are looked at while they are waited for.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What the operator asks for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long other nodes are waited for; not at all if `None`.
+    pub wait: Option<Duration>,
+    /// Restarts the kubelet.
+    pub kubelet: Program,
+    /// Issue although the clock went back.
+    pub trust_clock: bool,
+}
+
+/// What there is to do, without doing it.
+pub async fn preview(site: &Site) -> Result<Report, Error> {
+    let look = look(site).await?;
+    Ok(Report::of(&look, &plan(&look.facts)))
+}
+
+/// Does all that can be done here. The report tells what was done also where it ends early. `say` hears
+/// of each thing before it is done. From here on the process takes SIGTERM and SIGINT itself.
+pub async fn run(site: &Site, hold: &mut Hold, options: &Options, say: fn(&str)) -> Report {
+    let mut run = Run {
+        site,
+        hold,
+        options,
+        say,
+        backup: Backup::new(&site.root),
+        stop: stop(),
+        report: Report::default(),
+    };
+    let failure = run.all().await.err();
+    let mut report = run.report;
+    report.backups = run.backup.folder().map(Path::to_owned);
+    report.fail(failure);
+    report
+}
+
+type Stop = Shared<BoxFuture<'static, ()>>;
+
+fn stop() -> Stop {
+    let heard = |kind| signal(kind).ok();
+    let (term, interrupt) = (
+        heard(SignalKind::terminate()),
+        heard(SignalKind::interrupt()),
+    );
+    let all = [term, interrupt].into_iter().flatten().map(|mut signal| {
+        async move {
+            signal.recv().await;
+        }
+        .boxed()
+    });
+    let first = futures_util::future::select_all(all).map(|_| ());
+    first.boxed().shared()
+}
+
+struct Run<'a> {
+    site: &'a Site,
+    hold: &'a mut Hold,
+    options: &'a Options,
+    say: fn(&str),
+    backup: Backup,
+    stop: Stop,
+    report: Report,
+}
+
+impl Run<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        let deadline = self.options.wait.map(|wait| Instant::now() + wait);
+        let mut last = None;
+        let mut told = String::new();
+        loop {
+            if self.stop.clone().now_or_never().is_some() {
+                return Err(Error::Stopped);
+            }
+            let look = look(self.site).await?;
+            let plan = plan(&look.facts);
+            self.report.see(&look, &plan);
+            let waits = match plan.next() {
+                Some(step) if step.state == State::Ready => {
+                    let stage = step.stage;
+                    if last.replace(stage) == Some(stage) {
+                        return Err(Error::Undone(stage));
+                    }
+                    self.record(&look, Some(stage)).await?;
+                    self.step(stage, look).await?;
+                    continue;
+                }
+                next => {
+                    self.record(&look, None).await?;
+                    next.is_some_and(|step| matches!(step.state, State::Waits(_)))
+                        || (next.is_none() && !plan.is_complete())
+                }
+            };
+            let patient = deadline.is_some_and(|deadline| Instant::now() < deadline);
+            if !waits || !patient {
+                return Ok(());
+            }
+            last = None;
+            let waiting = waiting(&plan);
+            if waiting != told {
+                (self.say)(&waiting);
+                told = waiting;
+            }
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = self.stop.clone() => return Err(Error::Stopped),
+            }
+        }
+    }
+
+    /// Says how far this node is, where that is news.
+    async fn record(&self, look: &Look, at: Option<Stage>) -> Result<(), Error> {
+        let record = Record {
+            master: look.facts.master.clone(),
+            done: done(&look.facts.stands),
+            at,
+        };
+        if look.said.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        let text = record.text();
+        let change = json!({"metadata": {"annotations": {ANNOTATION: text}}});
+        self.site
+            .api
+            .merge_patch(&self.site.node_path(), &change)
+            .await?;
+        Ok(())
+    }
+
+    async fn step(&mut self, stage: Stage, look: Look) -> Result<(), Error> {
+        (self.say)(&format!("{stage}"));
+        let begun = Instant::now();
+        let healthy = look.facts.members.iter().filter(|it| it.healthy);
+        let healthy: Vec<String> = healthy.map(|it| it.name.clone()).collect();
+        let work = look.work;
+        let result = match stage {
+            // Nothing of it is ever open.
+            Stage::Agent => Ok(()),
+            Stage::Certificates => self.certificates(&work.serving).await,
+            Stage::Kubeconfigs => self.kubeconfigs(work.groups).await,
+            Stage::Etcd => self.etcd(work.etcd, &healthy).await,
+            Stage::Apiserver => self.apiserver(work.apiserver, &healthy).await,
+            Stage::Peer => self.peer(work.peer, &healthy).await,
+            Stage::Cluster => self.cluster(work.maps, work.rollout).await,
+            Stage::Addresses => self.addresses(&work.serving).await,
+        };
+        let took = begun.elapsed();
+        if result.is_ok() {
+            (self.say)(&format!("{stage}: done in {:.1} s", took.as_secs_f64()));
+        }
+        self.report.did.push(Did {
+            stage,
+            seconds: took.as_secs_f64(),
+            failed: result.is_err(),
+        });
+        result
+    }
+
+    /// Adds names; nothing that is there goes.
+    async fn certificates(&mut self, serving: &[Serving]) -> Result<(), Error> {
+        let lacking = serving.iter().filter(|it| !it.lacks.is_empty());
+        let lacking: Vec<&Serving> = lacking.collect();
+        if !lacking.is_empty() {
+            let names = lacking.iter().map(|it| it.id.clone()).collect();
+            self.renew(&lacking, names, Vec::new()).await?;
+        }
+        self.tell("kube-apiserver serves it", well::served(self.site).await?);
+        well::api(self.site).await?;
+        Ok(())
+    }
+
+    /// Leaves the old addresses out.
+    async fn addresses(&mut self, serving: &[Serving]) -> Result<(), Error> {
+        for one in serving.iter().filter(|it| !it.old.is_empty()) {
+            let drop = one.old.iter().map(ToString::to_string).collect();
+            self.renew(&[one], vec![one.id.clone()], drop).await?;
+        }
+        self.tell("kube-apiserver serves it", well::served(self.site).await?);
+        well::api(self.site).await?;
+        Ok(())
+    }
+
+    async fn renew(
+        &mut self,
+        serving: &[&Serving],
+        names: Vec<String>,
+        drop: Vec<String>,
+    ) -> Result<(), Error> {
+        for path in serving.iter().flat_map(|it| [&it.path, &it.key]) {
+            self.keep(path)?;
+        }
+        let renewal = Renewal {
+            names,
+            force: true,
+            drop,
+            unattended: false,
+        };
+        let moment = Moment::read(&self.site.root, self.options.trust_clock)?;
+        let session = Session::open(self.hold, &self.site.cluster, &self.site.node)?;
+        let done = session.renew(&renewal, &moment).await?;
+        let bad = done.items.iter().filter(|row| row.did != Issued::Renewed);
+        let bad: Vec<String> = bad
+            .map(|row| format!("{}: {}", row.id, row.reason))
+            .collect();
+        self.report.notices.extend(done.notices);
+        if bad.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::NotIssued(bad.join("; ")))
+        }
+    }
+
+    async fn kubeconfigs(&mut self, groups: Vec<Group>) -> Result<(), Error> {
+        // HAProxy looks at the masters' certificates every few seconds.
+        let took = well::endpoint(self.site).await?;
+        self.tell("the endpoint leads to a kube-apiserver", took);
+        for group in groups {
+            let reader = group.restart.as_str();
+            let restarts = group.restart != Restart::Nobody;
+            for new in &group.files {
+                self.keep_bytes(Path::new(new.path), &new.from)?;
+            }
+            if restarts {
+                owed::add(&self.site.root, reader)?;
+            }
+            for new in &group.files {
+                self.write(Path::new(new.path), &new.from, &new.to)?;
+            }
+            match group.restart {
+                Restart::Pod(pod) => self.restart(pod).await?,
+                Restart::Kubelet => self.restart_kubelet().await?,
+                Restart::Nobody => {}
+            }
+            if restarts {
+                owed::strike(&self.site.root, reader)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn restart(&mut self, pod: &str) -> Result<(), Error> {
+        let before = well::container(self.site, pod).await;
+        (self.say)(&format!("restarting {pod}"));
+        let limits = Limits::default();
+        let stop = self.stop.clone();
+        let restarted =
+            static_pod::restart(&self.site.root, &processes(), pod, &limits, stop).await?;
+        self.back(pod, &restarted, before).await
+    }
+
+    /// Waits until a pod that was restarted is well.
+    async fn back(
+        &mut self,
+        pod: &str,
+        restarted: &Restarted,
+        before: Option<String>,
+    ) -> Result<(), Error> {
+        match restarted {
+            Restarted::NoManifest => return Ok(()),
+            Restarted::NotRunning => {}
+            Restarted::Done { gone, back } => (self.say)(&format!(
+                "{pod}: gone after {:.1} s, started again after {:.1} s",
+                gone.as_secs_f64(),
+                back.as_secs_f64()
+            )),
+        }
+        let took = well::pod(self.site, pod, before.as_deref()).await?;
+        self.tell(&format!("{pod} is ready"), took);
+        Ok(())
+    }
+
+    async fn restart_kubelet(&mut self) -> Result<(), Error> {
+        (self.say)("restarting the kubelet");
+        self.options.kubelet.run().await.map_err(Error::Kubelet)?;
+        let before = well::lease(self.site).await;
+        let took = well::kubelet(self.site, before.as_deref()).await?;
+        self.tell("the kubelet tells of itself", took);
+        Ok(())
+    }
+
+    async fn etcd(&mut self, new: Option<NewManifest>, healthy: &[String]) -> Result<(), Error> {
+        self.exchange("etcd", new, healthy).await
+    }
+
+    async fn apiserver(
+        &mut self,
+        new: Option<NewManifest>,
+        healthy: &[String],
+    ) -> Result<(), Error> {
+        self.exchange("kube-apiserver", new, healthy).await
+    }
+
+    async fn exchange(
+        &mut self,
+        pod: &str,
+        new: Option<NewManifest>,
+        healthy: &[String],
+    ) -> Result<(), Error> {
+        let Some(new) = new else { return Ok(()) };
+        let path = Path::new(static_pod::MANIFESTS).join(format!("{pod}.yaml"));
+        let copy = self.keep_bytes(&path, new.from.as_bytes())?;
+        let before = well::container(self.site, pod).await;
+        (self.say)(&format!(
+            "exchanging the manifest of {pod}; {copy} is the old one"
+        ));
+        let change = static_pod::Change {
+            from: new.from.as_bytes(),
+            to: new.to.as_bytes(),
+        };
+        let (limits, stop) = (Limits::default(), self.stop.clone());
+        let root = &self.site.root;
+        let restarted =
+            static_pod::exchange(root, &processes(), pod, change, &limits, stop).await?;
+        if root
+            .exists(Path::new("/etc/kubernetes/manifests/etcd.yaml"))
+            .unwrap_or(true)
+        {
+            self.tell("etcd is healthy", well::etcd(self.site, healthy).await?);
+        }
+        self.tell("kube-apiserver answers", well::api(self.site).await?);
+        self.back(pod, &restarted, before).await?;
+        // While etcd or kube-apiserver was away, they may have lost their leases and ended.
+        for other in [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ] {
+            if static_pod::is_here(root, other) {
+                let took = well::pod(self.site, other, None).await?;
+                self.tell(&format!("{other} is ready"), took);
+            }
+        }
+        Ok(())
+    }
+
+    async fn peer(&mut self, peer: Option<Peer>, healthy: &[String]) -> Result<(), Error> {
+        let Some(peer) = peer else { return Ok(()) };
+        let old = peer.from.join(",");
+        self.backup
+            .keep_object(&format!("etcd-member-{:x}", peer.id), &format!("{old}\n"))?;
+        let etcd = Etcd::local(&self.site.root)?;
+        etcd.update(peer.id, &peer.to).await?;
+        self.tell("etcd is healthy", well::etcd(self.site, healthy).await?);
+        Ok(())
+    }
+
+    async fn cluster(
+        &mut self,
+        maps: Vec<super::objects::Mend>,
+        rollout: Option<Rollout>,
+    ) -> Result<(), Error> {
+        for mend in maps {
+            let name = mend.map.path().replace('/', "_");
+            let old = serde_json::to_string_pretty(&mend.old).unwrap_or_default();
+            self.backup
+                .keep_object(&format!("{}.json", name.trim_matches('_')), &old)?;
+            (self.say)(&format!("writing {}", mend.map.place()));
+            self.site.api.replace(&mend.map.path(), &mend.new).await?;
+        }
+        // What was just written may be what asks for it.
+        let rollout = match rollout {
+            Some(Rollout::Done) | None => look(self.site).await?.work.rollout,
+            known => known,
+        };
+        if let Some(Rollout::Patch(patch)) = rollout {
+            (self.say)("replacing kube-proxy's pods");
+            self.site.api.merge_patch(DAEMON_SET, &patch).await?;
+        }
+        self.tell(
+            "kube-proxy's pods are ready",
+            well::proxies(self.site).await?,
+        );
+        Ok(())
+    }
+
+    fn keep(&mut self, path: &Path) -> Result<(), Error> {
+        const LIMIT: u64 = 1 << 20;
+        let bytes = self
+            .site
+            .root
+            .read(path, LIMIT)
+            .map_err(super::backup::Error::Folder)?;
+        if let Some(bytes) = bytes.map(zeroize::Zeroizing::new) {
+            self.backup.keep(path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a file as it was read; gives the copy's path.
+    fn keep_bytes(&mut self, path: &Path, bytes: &[u8]) -> Result<String, Error> {
+        let copy = self.backup.keep(path, bytes)?;
+        Ok(copy.map_or_else(|| "nothing".to_owned(), |copy| copy.display().to_string()))
+    }
+
+    /// Writes a file that still holds what it was made of.
+    fn write(&self, path: &Path, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        const LIMIT: u64 = 1 << 20;
+        let changed = || Error::Changed(path.to_owned());
+        file::update(&self.site.root, path, LIMIT, 0o600, |old| match old {
+            Some(old) if old == from => Ok(Some(to.to_vec())),
+            Some(old) if old == to => Ok(None),
+            _ => Err(changed()),
+        })?;
+        Ok(())
+    }
+
+    fn tell(&self, what: &str, took: Duration) {
+        (self.say)(&format!("{what} ({:.1} s)", took.as_secs_f64()));
+    }
+}
+
+fn processes() -> Processes {
+    Processes::new(Path::new("/proc"))
+}
+
+fn waiting(plan: &Plan) -> String {
+    let waits = plan
+        .next()
+        .map_or(&plan.elsewhere, |step| match &step.state {
+            State::Waits(waits) => waits,
+            _ => &plan.elsewhere,
+        });
+    let waits: Vec<String> = waits
+        .iter()
+        .map(|it| format!("{}: {}", it.node, it.stage))
+        .collect();
+    format!("waiting for {}", waits.join(", "))
+}
