@@ -11,8 +11,6 @@ use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::support::{eventually, here, run, until};
 
-/// What the node's helpers of the cluster's tests connect to.
-pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 pub(crate) const MASTERS: [&str; 3] = ["master-1", "master-2", "master-3"];
 pub(crate) const BEFORE: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
 pub(crate) const AFTER: [&str; 3] = ["10.77.0.111", "10.77.0.112", "10.77.0.113"];
