@@ -1,6 +1,7 @@
 //! Three masters and a worker on a bridge, and what the kernel and the network say of them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,7 +27,7 @@ pub(crate) fn cluster(stable: [&str; 3], more: &str) -> String {
             "" => String::new(),
             stable => format!(", stable: '{stable}'"),
         };
-        file += &format!("  - {{name: {name}, address: {address}{stable}}}\n");
+        writeln!(file, "  - {{name: {name}, address: {address}{stable}}}").unwrap();
     }
     file + "dns: {listen: ['127.0.0.1:53']}\nhaproxy: {binary: /nonexistent/haproxy, reload: []}\n"
         + more
@@ -41,7 +42,7 @@ pub(crate) struct Lab {
     /// The masters, then the worker.
     pub(crate) nodes: Vec<Node>,
     pub(crate) bridge: Namespace,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Lab {
@@ -58,7 +59,7 @@ impl Lab {
         Self {
             nodes: nodes.collect(),
             bridge,
-            folder,
+            _folder: folder,
         }
     }
 
