@@ -1,6 +1,7 @@
 //! Three masters and a worker on a bridge, and what the kernel and the network say of them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +25,7 @@ pub(crate) fn cluster(stable: [&str; 3], more: &str) -> String {
             "" => String::new(),
             stable => format!(", stable: '{stable}'"),
         };
-        file += &format!("  - {{name: {name}, address: {address}{stable}}}\n");
+        writeln!(file, "  - {{name: {name}, address: {address}{stable}}}").unwrap();
     }
     file + "dns: {listen: ['127.0.0.1:53']}\nhaproxy: {binary: /nonexistent/haproxy, reload: []}\n"
         + more
@@ -39,7 +40,7 @@ pub(crate) struct Lab {
     /// The masters, then the worker.
     pub(crate) nodes: Vec<Node>,
     pub(crate) bridge: Namespace,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Lab {
@@ -56,7 +57,7 @@ impl Lab {
         Self {
             nodes: nodes.collect(),
             bridge,
-            folder,
+            _folder: folder,
         }
     }
 

@@ -4,7 +4,7 @@
 //! What is there is asked of the kernel (`ip -json`), and whether it works of real traffic: a ping, a
 //! connection whose sender is looked at, etcd members that check each other's address.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 #[expect(dead_code, reason = "the cluster's tests use the rest")]
 #[path = "../cluster/authority.rs"]
@@ -12,7 +12,6 @@ mod authority;
 mod conflicts;
 mod lab;
 mod moves;
-#[expect(dead_code, reason = "the cluster's tests use the rest")]
 #[path = "../support/namespace.rs"]
 mod namespace;
 #[expect(dead_code, reason = "the cluster's tests use the rest")]

@@ -150,6 +150,7 @@ mod tests {
             conflicts: Vec::new(),
             configuration_problems: Vec::new(),
             certificates: None,
+            kubeadm: None,
             degraded: false,
         }
     }
