@@ -13,10 +13,10 @@ mod authority;
 mod lab;
 mod life;
 mod masters;
-#[path = "../cluster/namespace.rs"]
+#[path = "../support/namespace.rs"]
 #[allow(dead_code, reason = "each test takes what it needs")]
 mod namespace;
-#[path = "../cluster/node.rs"]
+#[path = "../support/node.rs"]
 #[allow(dead_code, reason = "each test takes what it needs")]
 mod node;
 #[path = "../support/mod.rs"]
