@@ -63,12 +63,15 @@ impl Directory {
         at(entry, host, port)
     }
 
-    /// Where a port of a master is; it has to carry its whole name or its label.
+    /// Where a port of a master is; it has to carry its whole name or its label, or as a stock kubeadm has
+    /// it one of its addresses.
     pub fn master(&self, master: &Name, port: u16) -> Result<Place, Error> {
         let entry = self.entries.iter().find(|entry| entry.name == *master);
         let entry = entry.ok_or_else(|| Error::Unknown(master.clone()))?;
         let mut place = at(entry, master.as_str().to_owned(), port)?;
         place.names.push(master.label().to_owned());
+        let addresses = entry.addresses.iter().map(ToString::to_string);
+        place.names.extend(addresses);
         Ok(place)
     }
 
@@ -184,7 +187,10 @@ mod tests {
     fn a_master_is_known_by_name_and_label() {
         let master = Name::parse("master-2.k8s.internal").unwrap();
         let place = directory().master(&master, 2379).unwrap();
-        assert_eq!(place.names, ["master-2.k8s.internal", "master-2"]);
+        assert_eq!(
+            place.names,
+            ["master-2.k8s.internal", "master-2", "10.77.0.12"]
+        );
         assert_eq!(place.addresses[0].to_string(), "10.77.0.12:2379");
     }
 }

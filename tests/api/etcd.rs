@@ -40,7 +40,7 @@ async fn members_come_learn_and_go() {
         (members[0].name.as_str(), members[0].is_learner),
         ("master-1", false)
     );
-    assert_eq!(members[0].client_urls, [url.clone()]);
+    assert_eq!(members[0].client_urls, std::slice::from_ref(&url));
     let status = etcd.status().await.unwrap();
     assert_eq!((status.id, status.leader), (members[0].id, members[0].id));
     assert!(status.version.starts_with("3."), "{status:?}");
@@ -53,7 +53,7 @@ async fn members_come_learn_and_go() {
     let second = format!("https://{}:2380", addresses.0[1]);
     let learner = etcd.add_learner(&second).await.unwrap();
     assert!(learner.is_learner && learner.name.is_empty(), "{learner:?}");
-    assert_eq!(learner.peer_urls, [second.clone()]);
+    assert_eq!(learner.peer_urls, std::slice::from_ref(&second));
     let early = etcd.promote(learner.id).await.unwrap_err();
     assert!(matches!(early, Error::NotInSync { .. }), "{early:?}");
     let another = etcd

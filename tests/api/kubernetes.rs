@@ -5,9 +5,10 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use stayput::api::directory::Directory;
 use stayput::api::kubernetes::{Error, Kubernetes};
+use stayput::kubeadm::audit::cluster as audit;
 
 use crate::files::Files;
 use crate::member::{self, Addresses, peer};
@@ -30,7 +31,7 @@ fn program() -> Option<PathBuf> {
     Some(program)
 }
 
-/// A user's kubeconfig; `organization` is the group.
+/// A user's kubeconfig.
 fn kubeconfig(files: &Files, server: &str, user: &str) -> String {
     let data = |stem: &str| STANDARD.encode(files.read(&format!("etc/kubernetes/pki/etcd/{stem}")));
     format!(
@@ -87,7 +88,7 @@ async fn objects_are_made_read_and_changed() {
         return;
     }
     let files = Files::new();
-    let addresses = Addresses(Addresses::new(20).0.split_off(19));
+    let addresses = Addresses(Addresses::new(20).0.split_off(18));
     let own = addresses.0[0].clone();
     let _etcd = member::start(&files, &addresses, 1, &[peer(&addresses, 1)], "new");
     let mut server = start(&files, &program, &format!("https://{own}:2379"), &own);
@@ -149,6 +150,8 @@ async fn objects_are_made_read_and_changed() {
         "{wrong:?}"
     );
 
+    the_audit_sees_what_is_there(&files, &addresses, &api).await;
+
     let denied = open("/etc/kubernetes/nobody.conf")
         .get(&path)
         .await
@@ -158,4 +161,78 @@ async fn objects_are_made_read_and_changed() {
         "{denied:?}"
     );
     assert!(!denied.is_absent());
+}
+
+/// What a stock cluster with an address as its endpoint has, in a real API.
+async fn the_audit_sees_what_is_there(files: &Files, addresses: &Addresses, api: &Kubernetes) {
+    const STOCK: &str = include_str!("../kubeadm/golden/stock-1.20.2/cluster.json");
+    let stock: Value =
+        serde_json::from_str(&STOCK.replace("k8s-api.example", "10.77.0.11")).unwrap();
+    let bare = |key: &str| {
+        let mut object = match &stock[key] {
+            Value::Array(list) => list[0].clone(),
+            object => object.clone(),
+        };
+        for field in ["uid", "resourceVersion", "creationTimestamp"] {
+            object["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        object
+    };
+    let view = addresses.view_of_the_second();
+    let root = files.root();
+    let empty = audit::look(&root, &view).await;
+    let missed = |found: &audit::Found| -> Vec<String> {
+        let places = found
+            .not_looked_at
+            .iter()
+            .map(|missed| missed.place.clone());
+        places
+            .filter(|place| !place.starts_with("the kubelet's"))
+            .collect()
+    };
+    let told = |found: &audit::Found| -> Vec<String> {
+        let pins = found
+            .pins
+            .iter()
+            .filter(|pin| !pin.place.starts_with("kubelet of "));
+        pins.map(|pin| format!("{}: {} = {}", pin.place, pin.what, pin.value))
+            .collect()
+    };
+    assert!(
+        missed(&empty).is_empty() && told(&empty).is_empty(),
+        "{empty:?}"
+    );
+
+    let public = json!({"metadata": {"name": "kube-public"}});
+    if api
+        .get("/api/v1/namespaces/kube-public")
+        .await
+        .unwrap()
+        .is_none()
+    {
+        // The server's own controller may be faster.
+        let _ = api.create("/api/v1/namespaces", &public).await;
+    }
+    for (path, key) in [
+        ("namespaces/kube-system/configmaps", "kubeadmConfig"),
+        ("namespaces/kube-public/configmaps", "clusterInfo"),
+        ("namespaces/kube-system/configmaps", "kubeProxy"),
+        ("nodes", "nodes"),
+    ] {
+        api.create(&format!("/api/v1/{path}"), &bare(key))
+            .await
+            .unwrap();
+    }
+    let found = audit::look(&root, &view).await;
+    assert!(missed(&found).is_empty(), "{found:?}");
+    assert_eq!(
+        told(&found),
+        [
+            "ConfigMap kube-system/kube-proxy: kubeconfig.conf: server = https://10.77.0.11:6443",
+            "ConfigMap kube-public/cluster-info: kubeconfig: server = https://10.77.0.11:6443",
+            "ConfigMap kube-system/kubeadm-config: ClusterConfiguration: controlPlaneEndpoint = 10.77.0.11:6443",
+            "Node master-1: InternalIP = 10.77.0.11",
+            "ConfigMap kube-system/kubeadm-config: ClusterStatus: apiEndpoints.master-1.advertiseAddress = 10.77.0.11",
+        ]
+    );
 }

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use stayput::api::directory::Directory;
+use stayput::config::node::Role;
+use stayput::view::View;
 
 use crate::files::Files;
 use crate::sample;
@@ -20,8 +22,22 @@ impl Addresses {
         Self((0..count).map(address).collect())
     }
 
-    /// The masters `master-1` and so on at these addresses.
+    /// Where the masters are.
     pub(crate) fn directory(&self) -> Directory {
+        Directory::of(&self.view())
+    }
+
+    /// The view of `master-2`.
+    pub(crate) fn view_of_the_second(&self) -> View {
+        let mut view = self.view();
+        let mut node = (*view.node).clone();
+        node.role = Role::Master(view.cluster.masters[1].name.clone());
+        view.node = node.into();
+        view
+    }
+
+    /// A worker's view of the masters `master-1` and so on at these addresses.
+    fn view(&self) -> View {
         let names: Vec<String> = (1..=self.0.len()).map(|n| format!("master-{n}")).collect();
         let lists: Vec<[&str; 1]> = self.0.iter().map(|address| [address.as_str()]).collect();
         let masters: Vec<(&str, &[&str])> = names
@@ -29,7 +45,7 @@ impl Addresses {
             .zip(&lists)
             .map(|(name, list)| (name.as_str(), &list[..]))
             .collect();
-        Directory::of(&sample::view(&masters, &[]))
+        sample::view(&masters, &[])
     }
 }
 

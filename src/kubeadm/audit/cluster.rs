@@ -1,4 +1,4 @@
-//! What pins addresses in the cluster itself: etcd's members, ConfigMaps, Endpoints, Nodes.
+//! What pins addresses in the cluster itself: etcd's members, `ConfigMap`s, Endpoints, Nodes.
 //!
 //! Each kind of object has a pure judgement of what it says; [`look`] alone asks the API, etcd and the
 //! kubelet. What does not answer is told as not looked at: silence is never "nothing pins".
@@ -145,21 +145,24 @@ async fn look_at_members(root: &Root, view: &View, found: &mut Found) {
 
 /// This master's own kube-apiserver as an administrator; else the endpoint, as whoever this node is.
 async fn open(root: &Root, view: &View) -> Result<Kubernetes, kubernetes::Error> {
-    const VERSION: &str = "/version";
-    let by_endpoint =
-        |path| Kubernetes::from_kubeconfig(root, Path::new(path), &Directory::of(view));
+    let directory = Directory::of(view);
+    let by_endpoint = |path| Kubernetes::from_kubeconfig(root, Path::new(path), &directory);
     let Role::Master(_) = view.node.role else {
-        let api = by_endpoint(KUBELET)?;
-        return api.get(VERSION).await.map(|_| api);
+        return answering(by_endpoint(KUBELET)?).await;
     };
-    let api = Kubernetes::local_apiserver(root, Path::new(ADMIN), &view.cluster)?;
-    match api.get(VERSION).await {
-        Err(error) if error.is_absent() => {
-            let other = by_endpoint(ADMIN)?;
-            // The first reason tells more: it is of this machine.
-            other.get(VERSION).await.map_err(|_| error).map(|_| other)
-        }
-        answer => answer.map(|_| api),
+    let local = Kubernetes::local_apiserver(root, Path::new(ADMIN), &view.cluster)?;
+    match answering(local).await {
+        Ok(local) => Ok(local),
+        // The first reason tells more: it is of this machine.
+        Err(error) => answering(by_endpoint(ADMIN)?).await.map_err(|_| error),
+    }
+}
+
+/// The API, if it answers; also one that refuses to tell its version.
+async fn answering(api: Kubernetes) -> Result<Kubernetes, kubernetes::Error> {
+    match api.get("/version").await {
+        Err(error) if error.is_absent() => Err(error),
+        _ => Ok(api),
     }
 }
 

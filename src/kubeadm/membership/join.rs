@@ -245,9 +245,8 @@ async fn promote(join: &Join<'_>, etcd: &Etcd, me: &Me, id: u64) -> Result<(), E
     let deadline = Instant::now() + join.limit;
     let mut told = String::new();
     loop {
-        let error = match etcd.promote(id).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = etcd.promote(id).await else {
+            return Ok(());
         };
         if !matches!(error, etcd::Error::NotInSync { .. }) && !error.is_absent() {
             // An answer that was lost may have been a yes.

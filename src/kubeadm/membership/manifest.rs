@@ -140,7 +140,7 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
         ("readinessProbe", None),
     ];
     for (key, failures) in default {
-        let kubeadms = failures.map(|failures| probe(failures));
+        let kubeadms = failures.map(probe);
         if let Some(mut probe) = taken(key).or(kubeadms.filter(|_| theirs.is_none())) {
             if let Some(get) = probe["httpGet"].as_object_mut() {
                 get.insert("host".to_owned(), json!("127.0.0.1"));

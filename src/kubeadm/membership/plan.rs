@@ -48,9 +48,10 @@ pub enum Refusal {
 /// What a master that wants to join does next.
 pub fn next(members: &[Member], me: &Me) -> Result<Next, Refusal> {
     if let Some(mine) = members.iter().find(|member| is_mine(member, me)) {
-        return Ok(match mine.is_learner {
-            true => Next::Promote(mine.id),
-            false => Next::Member(mine.id),
+        return Ok(if mine.is_learner {
+            Next::Promote(mine.id)
+        } else {
+            Next::Member(mine.id)
         });
     }
     if let Some(other) = members.iter().find(|member| member.name == me.name) {

@@ -1,4 +1,4 @@
-//! The ConfigMaps that kubeadm writes and reads back.
+//! The `ConfigMap`s that kubeadm writes and reads back.
 
 use serde_json::Value;
 
@@ -138,7 +138,7 @@ pub fn kube_proxy(map: &Value, view: &View) -> Vec<Pin> {
     servers(map, "kubeconfig.conf", view, saying)
 }
 
-/// The servers of all clusters of a kubeconfig in a ConfigMap.
+/// The servers of all clusters of a kubeconfig in a `ConfigMap`.
 fn servers(map: &Value, key: &str, view: &View, saying: impl Fn() -> Saying) -> Vec<Pin> {
     let Some(tree) = document(map, key) else {
         return Vec::new();
@@ -151,7 +151,7 @@ fn servers(map: &Value, key: &str, view: &View, saying: impl Fn() -> Saying) -> 
         .collect()
 }
 
-/// A document within a ConfigMap.
+/// A document within a `ConfigMap`.
 fn document(map: &Value, key: &str) -> Option<Tree> {
     yaml::parse(map["data"][key].as_str()?).ok()
 }

@@ -227,7 +227,7 @@ fn members_by_name_pin_nothing() {
         is_learner: false,
     };
     assert!(members(std::slice::from_ref(&by_name), &view(11)).is_empty());
-    let master = master_of(&view(11), &by_name).map(|name| name.to_string());
+    let master = master_of(&view(11), &by_name).map(ToString::to_string);
     assert_eq!(master.as_deref(), Some("master-1.k8s.internal"));
     let unnamed = Member {
         name: String::new(),
