@@ -30,7 +30,7 @@ imageGCHighThresholdPercent: 100
 const KUBEADM: &str = "/etc/kubernetes/kubeadm.yaml";
 
 /// What kubeadm's preflight checks may find here: no registry, no crictl, little memory.
-const IGNORED: &str = "--ignore-preflight-errors=all";
+pub(crate) const IGNORED: &str = "--ignore-preflight-errors=all";
 
 /// The two ways to live with addresses that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
