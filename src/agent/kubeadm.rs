@@ -270,3 +270,58 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(kubeadm: &Kubeadm) -> Option<Duration> {
+        match kubeadm.turn {
+            Turn::Waits(at, _) => Some(at.saturating_duration_since(Instant::now())),
+            Turn::Idle | Turn::Runs { .. } => None,
+        }
+    }
+
+    #[test]
+    fn pauses_grow_and_end_growing() {
+        assert_eq!(pause(1), PAUSE);
+        assert_eq!(pause(2), 2 * PAUSE);
+        assert_eq!(pause(5), 16 * PAUSE);
+        for vain in [8, 9, 64, u32::MAX] {
+            assert_eq!(pause(vain), LONGEST_PAUSE);
+        }
+    }
+
+    /// A run that fails may change files itself, and would be its own reason for the next one.
+    #[tokio::test]
+    async fn after_a_failure_files_are_no_reason_and_an_address_is() {
+        let mut kubeadm = Kubeadm::default();
+        kubeadm.files_changed();
+        assert_eq!(wait(&kubeadm), None, "nothing is started without a command");
+        kubeadm.obey(&["/bin/false".to_owned()]);
+        assert!(wait(&kubeadm).unwrap() <= SETTLE);
+        kubeadm.want(Duration::ZERO);
+        kubeadm.turn().await;
+        kubeadm.files_changed();
+        kubeadm.turn().await;
+        let runs = kubeadm.status().unwrap().runs.unwrap();
+        assert_eq!((runs.failures, runs.running), (1, false));
+        kubeadm.files_changed();
+        assert!(wait(&kubeadm).unwrap() > SETTLE);
+        kubeadm.want(Duration::ZERO);
+        assert_eq!(wait(&kubeadm), Some(Duration::ZERO));
+        // Another command begins anew, and none ends it.
+        kubeadm.obey(&["/bin/true".to_owned()]);
+        kubeadm.turn().await;
+        kubeadm.files_changed();
+        kubeadm.turn().await;
+        assert!(
+            wait(&kubeadm).is_some(),
+            "what changed meanwhile means one more"
+        );
+        assert_eq!(kubeadm.status().unwrap().runs.unwrap().failures, 0);
+        kubeadm.obey(&[]);
+        assert_eq!(wait(&kubeadm), None);
+        assert_eq!(kubeadm.status(), None);
+    }
+}

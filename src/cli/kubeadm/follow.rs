@@ -147,13 +147,13 @@ fn told(followed: Followed) -> Advertise {
 }
 
 fn text(done: &Done) -> String {
-    let mut text = format!("{}\n", done.advertise.detail);
-    for reason in &done.record.unread {
-        text += &format!("not looked at: {reason}\n");
-    }
-    text += &match (done.record.pins.len(), done.record.worst()) {
+    let mut lines = vec![done.advertise.detail.clone()];
+    let unread = done.record.unread.iter();
+    lines.extend(unread.map(|reason| format!("not looked at: {}", reason.escape_debug())));
+    lines.push(match (done.record.pins.len(), done.record.worst()) {
+        (_, None) => "nothing pins an address that can change".to_owned(),
         (many, Some(worst)) => format!(
-            "{many} {} addresses that can change, the worst {}: `stayput kubeadm audit` shows them\n",
+            "{many} {} addresses that can change, the worst {}: `stayput kubeadm audit` shows them",
             if many == 1 {
                 "place pins"
             } else {
@@ -161,9 +161,8 @@ fn text(done: &Done) -> String {
             },
             worst.as_str()
         ),
-        (_, None) => "nothing pins an address that can change\n".to_owned(),
-    };
-    text
+    });
+    lines.join("\n") + "\n"
 }
 
 impl From<follow::Error> for Failure {
