@@ -1,6 +1,8 @@
 //! The whole life of a cluster's members: they come, one dies, they go.
 
-use crate::masters::{LEFT, Masters, json, voter};
+use serde_json::json;
+
+use crate::masters::{LEFT, Masters, parsed, voter};
 use crate::support::here;
 
 const JOIN: [&str; 3] = ["join-etcd", "--image", "etcd:x"];
@@ -46,7 +48,7 @@ fn an_interrupted_join_is_finished(masters: &mut Masters) {
 
     masters.run_pod(2);
     let arguments = [&JOIN[..], &["--output", "json"]].concat();
-    let joined = json(&masters.kubeadm(2, &arguments).good());
+    let joined = parsed(&masters.kubeadm(2, &arguments).good());
     let did = ["added", "manifestWritten", "promoted"].map(|key| joined[key].as_bool().unwrap());
     assert_eq!(did, [false, false, true], "{joined}");
     assert_eq!(masters.members(), [voter(1), voter(2)]);
@@ -113,13 +115,40 @@ fn a_member_that_was_taken_out_comes_back_anew(masters: &mut Masters) {
     );
     assert_eq!(masters.members(), [voter(1), voter(2)]);
     std::fs::remove_dir_all(masters.node(3).path("var/lib/etcd/member")).unwrap();
-    join(masters, 3);
+
+    // This time the API tells what the others run.
+    let pki = "/etc/kubernetes/pki/etcd";
+    let command = [
+        "etcd".to_owned(),
+        "--name=master-1".to_owned(),
+        "--data-dir=/var/lib/etcd".to_owned(),
+        "--quota-backend-bytes=4294967296".to_owned(),
+        "--client-cert-auth=true".to_owned(),
+        format!("--trusted-ca-file={pki}/ca.crt"),
+        format!("--cert-file={pki}/server.crt"),
+        format!("--key-file={pki}/server.key"),
+        "--peer-client-cert-auth=true".to_owned(),
+        format!("--peer-trusted-ca-file={pki}/ca.crt"),
+        format!("--peer-cert-file={pki}/peer.crt"),
+        format!("--peer-key-file={pki}/peer.key"),
+    ];
+    let container = json!({"name": "etcd", "image": "registry/etcd:theirs", "command": command});
+    let pods = json!({"kind": "PodList", "items": [{"spec": {"containers": [container]}}]});
+    let _api = masters.api_with_pods(3, &pods);
+    let mut joining = masters.begin(3, &["join-etcd"]);
+    masters.run_pod_soon(3);
+    let ended = joining.end();
+    assert!(ended.success(), "{}", joining.log());
+    let manifest = masters.manifest(3).unwrap();
+    assert_eq!(manifest.image(), Some("registry/etcd:theirs"));
+    let quota = manifest.flag("quota-backend-bytes").unwrap();
+    assert_eq!(quota.value, "4294967296");
     assert_eq!(masters.members(), [voter(1), voter(2), voter(3)]);
 }
 
 /// One that leaves takes its manifest with it, and a second manifest does not lose the first.
 fn members_leave(masters: &mut Masters) {
-    let left = json(
+    let left = parsed(
         &masters
             .kubeadm(3, &["leave-etcd", "--output", "json"])
             .good(),
@@ -140,14 +169,20 @@ fn members_leave(masters: &mut Masters) {
     assert!(masters.manifest(2).is_none() && masters.node(2).path(LEFT).exists());
     assert_eq!(masters.members(), [voter(1)]);
     masters.takes_writes("alone");
-    // The last one stays: nobody else answers.
-    masters.kubeadm(1, &["leave-etcd"]).refused(69);
+    let err = masters.kubeadm(1, &["leave-etcd", "--force"]).refused(1);
+    assert!(
+        err.contains("master-1 is the only member that votes"),
+        "{err}"
+    );
     assert_eq!(masters.members(), [voter(1)]);
 }
 
 #[test]
 fn masters_join_and_leave_by_name() {
-    if !here(true, &["ip", "unshare", "setpriv", "etcd", "etcdctl"]) {
+    if !here(
+        true,
+        &["ip", "unshare", "setpriv", "etcd", "etcdctl", "openssl"],
+    ) {
         return;
     }
     let mut masters = Masters::start();

@@ -135,6 +135,33 @@ impl Masters {
         self.pods[number - 1].take().unwrap().end();
     }
 
+    /// An API at a master's endpoint that knows these pods: OpenSSL serves a file by the path's name, with
+    /// the certificate that was issued.
+    pub(crate) fn api_with_pods(&self, number: usize, pods: &Value) -> Process {
+        let node = self.node(number);
+        let folder = node.path("api/v1/namespaces/kube-system");
+        std::fs::create_dir_all(&folder).unwrap();
+        let body = pods.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        std::fs::write(
+            folder.join("pods?labelSelector=component%3Detcd"),
+            head + &body,
+        )
+        .unwrap();
+        let mut openssl = node.command("openssl");
+        openssl
+            .current_dir(node.path(""))
+            .args(["s_server", "-HTTP", "-accept", "127.0.0.1:8443"]);
+        openssl.args(["-cert", "/etc/kubernetes/pki/apiserver.crt"]);
+        openssl.args(["-key", "/etc/kubernetes/pki/apiserver.key"]);
+        let server = Process::start(&mut openssl, &node.path("openssl.log"));
+        eventually("OpenSSL listens", || {
+            let log = server.log();
+            log.contains("ACCEPT").then_some(()).ok_or(log)
+        });
+        server
+    }
+
     fn etcdctl(&self, arguments: &[&str]) -> Said {
         let mut etcdctl = self.nodes[0].command("etcdctl");
         etcdctl.env("ETCDCTL_API", "3").args([
@@ -173,7 +200,7 @@ pub(crate) fn voter(number: usize) -> String {
     format!("master-{number} started https://master-{number}.{DOMAIN}:2380 false")
 }
 
-pub(crate) fn json(text: &str) -> Value {
+pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 

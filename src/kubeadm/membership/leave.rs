@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plan::{self, Leaver};
+use super::plan::{self, Bar, Leaver};
 use super::{Error, LEFT, MANIFEST, healthy};
 use crate::api::etcd::{Etcd, Member};
 use crate::file::{self, Moved};
@@ -80,6 +80,15 @@ async fn who(leave: &Leave<'_>) -> Result<(Leaver, Option<Name>), Error> {
         let local = Etcd::local(leave.root)?.within(PATIENCE);
         // One that has stopped is found by its name.
         let id = local.status().await.ok().map(|status| status.id);
+        // Nobody else can tell the last one that it is the last.
+        if let (Some(id), Ok(members)) = (id, local.members().await) {
+            let mut voters = members.iter().filter(|member| !member.is_learner);
+            if let (Some(only), None) = (voters.next(), voters.next())
+                && only.id == id
+            {
+                return Err(Bar::Last(plan::called(only)).into());
+            }
+        }
         let mut leaver = leaver_of(view, own);
         leaver.id = id;
         leaver

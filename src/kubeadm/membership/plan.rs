@@ -162,13 +162,13 @@ pub enum Bar {
         voters: usize,
         /// Of these, well ones.
         well: usize,
-        /// The others.
+        /// The others, and why.
         sick: String,
         /// A majority.
         needed: usize,
     },
     /// There would be a majority, and nothing to spare.
-    #[error("{sick} not well; mend this first, or leave with --force")]
+    #[error("not all of the others are well ({sick}); mend this first, or leave with --force")]
     Sick {
         /// Members, and why.
         sick: String,
@@ -182,7 +182,8 @@ impl Bar {
     }
 }
 
-/// Whether a member may leave, given the others that are not well, by number and with the reason.
+/// Whether a member may leave, given the others that are not well: their numbers, and for people who and
+/// why.
 pub fn may_leave(members: &[Member], leaver: &Member, sick: &[(u64, String)]) -> Result<(), Bar> {
     if leaver.is_learner {
         return Ok(());
@@ -192,23 +193,24 @@ pub fn may_leave(members: &[Member], leaver: &Member, sick: &[(u64, String)]) ->
     if voters.is_empty() {
         return Err(Bar::Last(called(leaver)));
     }
-    let ill = |member: &&&Member| sick.iter().any(|(id, _)| *id == member.id);
-    let ill = voters.iter().filter(ill).map(|member| called(member));
-    let ill: Vec<String> = ill.collect();
+    let reason = |member: &&Member| sick.iter().find(|(id, _)| *id == member.id);
+    let ill: Vec<&str> = voters
+        .iter()
+        .filter_map(|member| reason(member).map(|(_, text)| text.as_str()))
+        .collect();
     let (well, needed) = (voters.len() - ill.len(), voters.len() / 2 + 1);
     if well < needed {
         return Err(Bar::NoMajority {
             leaver: called(leaver),
             voters: voters.len(),
             well,
-            sick: format!("not {}", ill.join(", ")),
+            sick: ill.join("; "),
             needed,
         });
     }
     if !ill.is_empty() {
-        let is = if ill.len() == 1 { "is" } else { "are" };
         return Err(Bar::Sick {
-            sick: format!("{} {is}", ill.join(", ")),
+            sick: ill.join("; "),
         });
     }
     Ok(())

@@ -111,6 +111,11 @@ fn a_majority_stays() {
     assert!(!forced(leaves(&of(2), 0, &[2])));
     assert!(forced(leaves(&of(4), 0, &[2])), "two of three are");
     assert!(!forced(leaves(&of(5), 0, &[2, 3, 4])));
+    let text = leaves(&of(3), 0, &[2]).unwrap_err().to_string();
+    assert!(
+        text.starts_with("without m1 1 of 2 members would be well (why)"),
+        "{text}"
+    );
     let mut members = of(1);
     members.push(learner(2, "m2", "x"));
     assert_eq!(leaves(&members, 1, &[]), Ok(()), "a learner has no vote");
