@@ -83,7 +83,7 @@ pub struct Peer {
 
 /// Looks at everything. The API has to answer.
 pub async fn look(site: &Site) -> Result<Look, Error> {
-    let me = site.api.get(&site.node_path()).await.map_err(Error::Dead)?;
+    let me = site.api.get(&site.node_path()).await?;
     let me = me.ok_or_else(|| Error::NoNode(site.node.kubernetes_name.to_string()))?;
     let mut look = Look {
         said: record(&me),
