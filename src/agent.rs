@@ -7,6 +7,7 @@ mod certificates;
 mod defence;
 mod files;
 mod hearing;
+mod kubeadm;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwap;
 use certificates::{Certificates, LOOK};
 use defence::{Defences, defended};
 use files::{UNWATCHED, follow, load, watch_files, watch_routes};
+use kubeadm::Kubeadm;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -127,6 +129,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     // Orders still waiting are told that the agent is stopping.
     drop(agent.orders);
     agent.certificates.close().await;
+    agent.kubeadm.close().await;
     agent.engine.close().await;
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     info!("stopped");
@@ -160,6 +163,7 @@ struct Agent {
     /// Surfaces that are being repaired because somebody may have changed them.
     defences: Defences,
     certificates: Certificates,
+    kubeadm: Kubeadm,
     since: u64,
     status: Arc<ArcSwap<crate::status::Status>>,
 }
@@ -180,6 +184,7 @@ impl Agent {
             problems: &[],
             upstream_errors: &BTreeMap::new(),
             certificates: None,
+            kubeadm: None,
         });
         let name = view.node.master().unwrap_or(&view.node.kubernetes_name);
         let certificates = Certificates::new(settings.renewal.as_ref(), name.as_str())?;
@@ -192,6 +197,7 @@ impl Agent {
             routes: watch_routes(&engine),
             defences: Defences::default(),
             certificates,
+            kubeadm: Kubeadm::default(),
             since,
             status: Arc::new(ArcSwap::from_pointee(status)),
             settings,
@@ -229,6 +235,7 @@ impl Agent {
             let (name, result) = (surface.surface.as_str(), surface.result.as_str());
             info!(surface = name, result, "{}", surface.detail);
         }
+        self.begin_kubeadm().await;
         self.publish();
         tell(&[NotifyState::Ready]);
         info!("ready");
@@ -271,6 +278,7 @@ impl Agent {
                 _ = observe.tick() => self.engine.look(),
                 _ = certificates.tick() => self.look_at_certificates().await,
                 () = self.certificates.turn() => self.look_at_certificates().await,
+                () = self.kubeadm.turn() => self.kubeadm_ran().await,
                 _ = watchdog.interval.tick() => {}
                 _ = hup.recv() => {
                     info!("SIGHUP: reading the cluster file again");
@@ -278,6 +286,7 @@ impl Agent {
                     let _ = self.reload().await;
                 }
             }
+            self.notice_kubeadm().await;
             self.publish();
         }
     }
@@ -323,6 +332,7 @@ impl Agent {
             problems: &self.all_problems(),
             upstream_errors: &self.upstream_errors,
             certificates: self.certificates.status(),
+            kubeadm: self.kubeadm.status(),
         });
         self.status.store(Arc::new(status));
     }

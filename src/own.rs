@@ -4,6 +4,7 @@ use crate::book::{Event, Origin, Rejection};
 use crate::config::Node;
 use crate::config::node::Selection;
 use crate::engine::{Engine, Pending};
+use crate::root::Root;
 use crate::source::interface::{self, Snapshot};
 use crate::source::netlink;
 use crate::view::View;
@@ -13,7 +14,10 @@ use crate::view::View;
 pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
     let name = view.node.master()?.clone();
     let known = view.book.addresses(&name);
-    let addresses = interface::select(snapshot, &view.node.selection, known);
+    let master = view.cluster.master(&name);
+    let kept = master.and_then(|master| view.cluster.routes.kept(master));
+    let snapshot = snapshot.without_kept(kept);
+    let addresses = interface::select(&snapshot, &view.node.selection, known);
     (!addresses.is_empty()).then_some(Event::Observed {
         origin: Origin::Interface,
         name,
@@ -24,8 +28,12 @@ pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
 /// Whether this node's interfaces speak for a master. In a sandbox the machine's interfaces are not
 /// the pretend node's, unless they were named.
 pub fn counts(engine: &Engine, node: &Node) -> bool {
-    let named = node.selection != Selection::DefaultRoute;
-    node.master().is_some() && (engine.root().is_system() || named)
+    node.master().is_some() && are_ours(engine.root(), node)
+}
+
+/// Whether the machine's interfaces are this node's.
+pub fn are_ours(root: &Root, node: &Node) -> bool {
+    root.is_system() || node.selection != Selection::DefaultRoute
 }
 
 /// Why this node's own address is not known now. The book keeps what it has.

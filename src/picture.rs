@@ -13,8 +13,8 @@ use crate::name::Name;
 use crate::provision::{How, Provision};
 use crate::report::Surface;
 use crate::status::{
-    AgentStatus, CertificatesStatus, MasterStatus, NodeStatus, ProvisionedStatus, ServerStatus,
-    Status, SurfaceStatus,
+    AgentStatus, CertificatesStatus, KubeadmStatus, MasterStatus, NodeStatus, ProvisionedStatus,
+    ServerStatus, Status, SurfaceStatus,
 };
 use crate::surface::haproxy::{self, ObservedServer};
 use crate::view::View;
@@ -34,6 +34,8 @@ pub struct Input<'a> {
     pub upstream_errors: &'a BTreeMap<Name, String>,
     /// What is due for renewal.
     pub certificates: Option<CertificatesStatus>,
+    /// What kubeadm has pinned.
+    pub kubeadm: Option<KubeadmStatus>,
 }
 
 /// Everything that an operator may want to know.
@@ -62,6 +64,7 @@ pub fn of(input: &Input<'_>) -> Status {
         conflicts: conflicts(view),
         configuration_problems: input.problems.to_vec(),
         certificates: input.certificates.clone(),
+        kubeadm: input.kubeadm.clone(),
         degraded: false,
     };
     status.degraded = !status.troubles().is_empty();

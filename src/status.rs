@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Origin;
+use crate::kubeadm::pin::Severity;
 use crate::name::Name;
 use crate::report::Surface;
 
@@ -41,6 +42,10 @@ pub struct Status {
     /// What is due for renewal; absent where certificates are none of this node's business.
     #[serde(default)]
     pub certificates: Option<CertificatesStatus>,
+    /// What kubeadm has pinned to addresses, and what is done about it; absent where kubeadm is none of
+    /// this node's business.
+    #[serde(default)]
+    pub kubeadm: Option<KubeadmStatus>,
     /// Whether anything wants an operator's attention: [`Self::troubles`] says what.
     #[serde(default)]
     pub degraded: bool,
@@ -267,6 +272,45 @@ pub struct AgentRuns {
     pub last_error: Option<String>,
 }
 
+/// What kubeadm has pinned to addresses on this node, as the last run of `stayput kubeadm follow` has
+/// seen it, and what kube-apiserver advertises now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeadmStatus {
+    /// The loudest of all that follows.
+    pub loudness: Loudness,
+    /// What kube-apiserver's manifest tells it to advertise; absent where there is no manifest, or no
+    /// address in it.
+    pub advertises: Option<IpAddr>,
+    /// `none` without a manifest, `behind` where the address is to be changed, `unreadable`; else why
+    /// it is not: `current`, `stable`, `no-flag`, `not-an-address`, `unknown`, `family`.
+    pub advertise: String,
+    /// When the last run ended; absent where there was none.
+    pub audited: Option<String>,
+    /// In how many places addresses that can change are pinned.
+    pub pins: usize,
+    /// The worst of them.
+    pub worst: Option<Severity>,
+    /// What a person should read, one line each.
+    pub remarks: Vec<String>,
+    /// The runs that the agent starts; absent where it starts none.
+    pub runs: Option<FollowRuns>,
+}
+
+/// Runs of `stayput kubeadm follow` that the agent starts (`kubeadm.follow` of the cluster file).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowRuns {
+    /// Whether one is in progress.
+    pub running: bool,
+    /// When the next one starts; absent where there is no reason for one.
+    pub next: Option<String>,
+    /// How often in a row they have failed.
+    pub failures: u32,
+    /// What the last one said, if it failed.
+    pub last_error: Option<String>,
+}
+
 impl Status {
     /// Whether a person should look at the certificates.
     pub fn certificates_ask(&self) -> bool {
@@ -275,7 +319,7 @@ impl Status {
     }
 
     /// What wants an operator's attention, in a few words each: surfaces that do not show the book,
-    /// conflicts, a bad cluster file, certificates. A surface that is absent, or unknown without an agent, does not.
+    /// conflicts, a bad cluster file, certificates, what kubeadm pins. A surface that is absent, or unknown without an agent, does not.
     pub fn troubles(&self) -> Vec<String> {
         let surface = |s: &SurfaceStatus| {
             let bad = matches!(s.condition, Condition::Failed | Condition::Contested);
@@ -296,6 +340,11 @@ impl Status {
             && self.certificates_ask()
         {
             troubles.push(format!("certificates {}", certificates.loudness.as_str()));
+        }
+        if let Some(kubeadm) = &self.kubeadm
+            && kubeadm.loudness >= Loudness::Warning
+        {
+            troubles.push(format!("kubeadm {}", kubeadm.loudness.as_str()));
         }
         troubles
     }

@@ -68,3 +68,33 @@ impl View {
         self.cluster.aliases_of(target).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::routes::Mode;
+    use crate::sample;
+    use crate::surface::haproxy::render::servers;
+
+    #[test]
+    fn names_lead_to_stable_addresses_where_that_is_said() {
+        let name = |label: &str| Name::parse(&format!("{label}.k8s.internal")).unwrap();
+        let ips = sample::ips;
+        for (names, mode, want) in [
+            (Target::Current, Mode::Direct, ips(&["10.77.0.2"])),
+            (Target::Stable, Mode::Direct, ips(&["10.254.0.2"])),
+        ] {
+            let mut view = sample::three([1, 2, 3]);
+            let mut cluster = Cluster::clone(&view.cluster);
+            cluster.routes.names = names;
+            cluster.routes.mode = mode;
+            cluster.masters[1].stable = Some(ips(&["10.254.0.2"])[0]);
+            view.cluster = cluster.into();
+            assert_eq!(view.addresses(&name("master-2")), want);
+            assert_eq!(view.entries()[2].addresses, want);
+            assert_eq!(servers(&view)[1].address, want.first().copied());
+            // One without: it is where it is.
+            assert_eq!(view.addresses(&name("master-1")), ips(&["10.77.0.1"]));
+        }
+    }
+}

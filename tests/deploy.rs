@@ -85,7 +85,9 @@ fn the_defaults_in_the_example_are_the_defaults() {
         "apiPort: 6443",
         "renewBefore: 30d",
         "keyType: rsa-2048",
+        "protocol: 145",
         "afterRenew: [staticPods]",
+        "follow: [/usr/bin/systemctl, start, stayput-kubeadm.service]",
     ] {
         let active = spelled_out
             .lines()
@@ -423,7 +425,11 @@ fn the_units_stay_locked_up() {
         return;
     }
     // In tenths; systemd's scale goes from 0 (locked up) to 100.
-    for (unit, most) in [("stayput.service", 24), ("stayput-renew.service", 27)] {
+    for (unit, most) in [
+        ("stayput.service", 24),
+        ("stayput-renew.service", 27),
+        ("stayput-kubeadm.service", 25),
+    ] {
         let output = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--no-pager"])
             .arg(format!("--threshold={most}"))
@@ -507,6 +513,68 @@ fn the_renewals_unit_leaves_what_a_renewal_needs() {
     assert_eq!(values(&unit, "LimitCORE"), ["0"]);
 }
 
+/// What following an address needs, and what it does not.
+#[test]
+fn the_follower_s_unit_leaves_what_it_needs() {
+    let unit = read("systemd/stayput-kubeadm.service");
+    let values = |key| values(&unit, key);
+    assert_eq!(values("Type"), ["oneshot"]);
+    assert!(unit.contains("ExecStart=/usr/bin/stayput kubeadm follow\n"));
+    assert_eq!(values("ReadWritePaths"), ["/etc/kubernetes"]);
+    for key in ["StateDirectory", "RuntimeDirectory"] {
+        assert_eq!(values(key), ["stayput"]);
+    }
+    assert_eq!(values("RuntimeDirectoryPreserve"), ["yes"]);
+    let closed = values("InaccessiblePaths");
+    for needed in [
+        "/etc/kubernetes/manifests",
+        "/etc/kubernetes/.stayput-restart",
+        "/etc/kubernetes/kubelet.conf",
+        "/etc/kubernetes/admin.conf",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "/var/lib/kubelet/pki/kubelet.crt",
+        "/root/.kube/config",
+        "/var/lib/stayput/audit.json",
+    ] {
+        let hidden = closed
+            .iter()
+            .any(|path| Path::new(needed).starts_with(path));
+        assert!(!hidden, "{needed} is hidden");
+    }
+    // A key that is in a file of its own is not.
+    for key in [
+        "ca",
+        "apiserver",
+        "sa",
+        "etcd/ca",
+        "etcd/server",
+        "etcd/peer",
+    ] {
+        let path = format!("/etc/kubernetes/pki/{key}.key");
+        assert!(closed.contains(&path), "{path}");
+    }
+    assert_eq!(values("ReadOnlyPaths"), ["/etc/kubernetes/pki"]);
+    assert_eq!(values("ProtectHome"), ["read-only"]);
+    // Whose network a process is in is seen; the agent and the kernel are asked.
+    let rights = values("CapabilityBoundingSet");
+    assert!(rights.contains(&"CAP_SYS_PTRACE".to_owned()));
+    assert!(!rights.contains(&"CAP_KILL".to_owned()));
+    assert_eq!(values("RestrictAddressFamilies"), ["AF_UNIX", "AF_NETLINK"]);
+    for key in [
+        "ProtectProc",
+        "ProtectHostname",
+        "PrivateNetwork",
+        "PrivateUsers",
+    ] {
+        assert!(values(key).is_empty(), "{key}");
+    }
+    // What the agent starts by default is this very unit.
+    let cluster = read("examples/cluster.yaml");
+    let cluster = Cluster::parse(&cluster, Path::new("F"), Loopback::Refused).unwrap();
+    let command = cluster.kubeadm.follow.join(" ");
+    assert_eq!(command, "/usr/bin/systemctl start stayput-kubeadm.service");
+}
+
 #[test]
 fn the_timer_runs_daily_and_catches_up() {
     let timer = read("systemd/stayput-renew.timer");
@@ -531,6 +599,7 @@ fn the_agent_s_unit_leaves_what_the_agent_needs() {
         "/etc/kubernetes/pki/apiserver.crt",
         "/etc/kubernetes/.stayput-restart",
         "/var/lib/stayput/certificates.json",
+        "/var/lib/stayput/audit.json",
         "/etc/kubernetes/manifests",
         "/etc/stayput",
         "/run/systemd",
@@ -570,4 +639,24 @@ fn the_resolver_s_files_route_the_example_s_domain_to_the_default_address() {
             );
         }
     }
+}
+
+/// Each right is used: without one, something that the agent does fails with a word about it.
+#[test]
+fn the_agent_has_the_rights_that_it_uses_and_no_others() {
+    let unit = read("systemd/stayput.service");
+    let rights: BTreeSet<String> = values(&unit, "CapabilityBoundingSet").into_iter().collect();
+    let want = [
+        "CAP_CHOWN",
+        "CAP_FOWNER",
+        "CAP_DAC_OVERRIDE",
+        "CAP_NET_BIND_SERVICE",
+        // Stable addresses and routes to them.
+        "CAP_NET_ADMIN",
+    ];
+    assert_eq!(rights, want.map(str::to_owned).into());
+    let families = values(&unit, "RestrictAddressFamilies");
+    assert!(families.contains(&"AF_NETLINK".to_owned()));
+    // rp_filter is read below it.
+    assert!(values(&unit, "ProcSubset").is_empty());
 }

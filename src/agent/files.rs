@@ -6,15 +6,18 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{error, info};
 
+use super::kubeadm::KUBELET_CONF;
 use super::{Agent, Settings};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::config::{self, Cluster, Node, rescue};
 use crate::engine::{ALL, Engine, Pending};
+use crate::kubeadm::record as kubeadm;
 use crate::own;
 use crate::pki::record;
 use crate::source::netlink::{self, Hints};
 use crate::source::upstream::{Resolver, Upstream};
 use crate::source::watch::Watch;
+use crate::static_pod::MANIFESTS;
 use crate::surface::haproxy::authority;
 
 /// How long the disk may take to read the settings.
@@ -128,6 +131,9 @@ fn watched(settings: &Settings, cluster: &Cluster) -> Vec<PathBuf> {
         PathBuf::from(authority::PATH),
         PathBuf::from(APISERVER_MANIFEST),
         PathBuf::from(record::PATH),
+        PathBuf::from(MANIFESTS),
+        PathBuf::from(KUBELET_CONF),
+        PathBuf::from(kubeadm::PATH),
     ]
 }
 

@@ -7,21 +7,25 @@ use tracing::{debug, warn};
 
 use super::Agent;
 use super::files::watch_files;
+use super::kubeadm::KUBELET_CONF;
 use crate::book::{Event, Origin};
 use crate::config::node::APISERVER_MANIFEST;
 use crate::config::rescue;
+use crate::kubeadm::record as kubeadm;
 use crate::own;
 use crate::pki::record;
 use crate::report::Surface;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
 use crate::source::upstream::{Look, Observation};
+use crate::static_pod::MANIFESTS;
 use crate::surface::haproxy::authority;
 
 impl Agent {
     pub(super) async fn own_address(&mut self, snapshot: Result<Snapshot, netlink::Error>) {
         match snapshot {
             Ok(snapshot) => {
+                self.kubeadm_sees(&snapshot);
                 if let Some(event) = own::event(&self.engine.view(), &snapshot) {
                     self.hear(&event).await;
                 }
@@ -84,6 +88,11 @@ impl Agent {
             self.engine.look();
         } else if path == Path::new(record::PATH) {
             self.look_at_certificates().await;
+        } else if [MANIFESTS, KUBELET_CONF].map(Path::new).contains(&path) {
+            self.kubeadm.files_changed();
+            self.look_at_kubeadm().await;
+        } else if path == Path::new(kubeadm::PATH) {
+            self.look_at_kubeadm().await;
         } else {
             self.defend(Surface::Hosts).await;
         }

@@ -69,7 +69,7 @@ fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
             exit::TEMPORARY,
             "an agent runs on this node and would put them back; end it first, or say `routes: {mode: off}` in the cluster file (`stayput kubeadm rescue --end` where a rescue is in force)",
         ),
-        other => other.into(),
+        lock::Error::Io { .. } => error.into(),
     })?;
     let removed = block_on(async { Ok(routes::remove(protocol).await?) })?;
     output::print(context.global.output, &Removed { removed }, |it| {

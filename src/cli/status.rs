@@ -10,10 +10,11 @@ use super::context::{Context, Failure, block_on};
 use super::{exit, output, show};
 use crate::clock;
 use crate::control::client;
+use crate::kubeadm::outlook as kubeadm;
 use crate::picture;
 use crate::pki::outlook;
 use crate::root::Root;
-use crate::status::{CertificatesStatus, DueCertificate, Status};
+use crate::status::{CertificatesStatus, DueCertificate, KubeadmStatus, Status};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -64,6 +65,7 @@ async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
                 upstream_errors: &BTreeMap::new(),
                 certificates: outlook::look(root, view.node.master().is_some(), now())
                     .map(|known| outlook::outlook(&known, now())),
+                kubeadm: kubeadm::look(root, &kubeadm::Own::of(&view)).status(None),
             }))
         }
         other => Ok(other?),
@@ -135,6 +137,9 @@ fn text(status: &Status) -> String {
     if let Some(certificates) = &status.certificates {
         text += &self::certificates(certificates);
     }
+    if let Some(kubeadm) = &status.kubeadm {
+        text += &pinned(kubeadm);
+    }
     text + &remarks(status)
 }
 
@@ -173,6 +178,35 @@ fn certificates(status: &CertificatesStatus) -> String {
         );
     }
     text
+}
+
+/// What kube-apiserver advertises, and how much is pinned.
+fn pinned(status: &KubeadmStatus) -> String {
+    let mut facts = vec![status.loudness.as_str().to_owned()];
+    if let Some(address) = status.advertises {
+        facts.push(format!("advertises {address} ({})", status.advertise));
+    }
+    if let Some(at) = &status.audited {
+        let places = match status.pins {
+            0 => "nothing pins".to_owned(),
+            1 => "1 place pins".to_owned(),
+            many => format!("{many} places pin"),
+        };
+        let worst = status.worst.map_or_else(String::new, |worst| {
+            format!(
+                ", worst {} (`stayput kubeadm audit` shows them)",
+                worst.as_str()
+            )
+        });
+        facts.push(format!("{places} as of {at}{worst}"));
+    }
+    if let Some(runs) = &status.runs {
+        if runs.running {
+            facts.push("a run is in progress".to_owned());
+        }
+        facts.extend(runs.next.as_ref().map(|at| format!("next run {at}")));
+    }
+    format!("\nkubeadm: {}\n", facts.join(", "))
 }
 
 fn heading(status: &Status) -> String {
@@ -223,6 +257,13 @@ fn remarks(status: &Status) -> String {
             .as_ref()
             .and_then(|runs| runs.last_error.as_ref());
         lines.extend(error.map(|error| format!("certificates: the agent's last run: {error}")));
+    }
+    if let Some(kubeadm) = &status.kubeadm {
+        let remarks = kubeadm.remarks.iter();
+        lines.extend(remarks.map(|remark| format!("kubeadm: {remark}")));
+        let error = kubeadm.runs.as_ref();
+        let error = error.and_then(|runs| runs.last_error.as_ref());
+        lines.extend(error.map(|error| format!("kubeadm: the agent's last run: {error}")));
     }
     for surface in &status.surfaces {
         let name = surface.surface.as_str();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::kubeadm::Kubeadm;
 use super::routes::Routes;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub certificates: Certificates,
     /// How masters are reached at addresses that do not change.
     pub routes: Routes,
+    /// What is done about kubeadm's files.
+    pub kubeadm: Kubeadm,
 }
 
 /// The name and port that kubeconfigs point to.
@@ -185,6 +188,13 @@ impl Cluster {
     /// The master of that fully qualified name.
     pub fn master(&self, name: &Name) -> Option<&Master> {
         self.masters.iter().find(|master| master.name == *name)
+    }
+
+    /// The master that a person means: its short or its fully qualified name.
+    pub fn master_called(&self, name: &Name) -> Option<&Master> {
+        let full = name.clone().below(&self.domain).ok();
+        let below = full.and_then(|full| self.master(&full));
+        below.or_else(|| self.master(name))
     }
 
     /// The aliases of the endpoint or of a master, in the order of names.

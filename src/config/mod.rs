@@ -21,6 +21,7 @@ pub(crate) mod catalogue;
 mod certificates;
 mod claims;
 pub mod cluster;
+pub mod kubeadm;
 mod load;
 mod masters;
 mod names;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::certificates;
 use super::claims::Claims;
 use super::cluster::{Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
+use super::kubeadm;
 use super::names::{self, Names};
 use super::problem::Problems;
 use super::read::{self, Fields, Value};
@@ -55,6 +56,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         "haproxy",
         "certificates",
         "routes",
+        "kubeadm",
     ];
     let file = tree.fields(&sections, report)?;
     let mut claims = Claims::default();
@@ -69,6 +71,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
     let masters = names.masters.as_deref().unwrap_or_default();
     let minor = kubernetes.as_ref().map(|kubernetes| kubernetes.minor);
     let certificates = certificates::read(&file, masters, minor, report);
+    let kubeadm = kubeadm::read(&file, rules, report);
     Some(Cluster {
         domain: names.domain?,
         endpoint: Endpoint {
@@ -83,6 +86,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         haproxy: haproxy?,
         certificates: certificates?,
         routes: routes?,
+        kubeadm: kubeadm?,
     })
 }
 

@@ -64,8 +64,7 @@ fn is_good(report: &Report) -> bool {
 
 fn master(cluster: &Cluster, text: &str) -> Result<Name, String> {
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let full = name.clone().below(&cluster.domain).unwrap_or(name);
-    match cluster.master(&full) {
+    match cluster.master_called(&name) {
         Some(master) => Ok(master.name.clone()),
         None => Err(format!(
             "is no master of the cluster file; the masters are {}",

@@ -14,7 +14,7 @@ use crate::name::Name;
 pub const PROTOCOL: u8 = 145;
 
 /// Numbers that belong to others: kernel and administrator, daemons of `rt_protos`, Open/R, Calico,
-/// FRRouting.
+/// `FRRouting`.
 const TAKEN: [std::ops::RangeInclusive<u8>; 5] = [0..=19, 42..=42, 80..=80, 99..=99, 186..=199];
 
 /// How masters are reached at addresses that do not change.

@@ -264,3 +264,58 @@ fn ten_thousand_masters_are_read() {
     assert_eq!(cluster.masters.len(), 10_000);
     assert_eq!(cluster.aliases.len(), 10_000);
 }
+
+#[test]
+fn stable_addresses_are_kept_where_the_file_says_so() {
+    use super::routes::{Mode, Routes, Target};
+    let file = |stable: &str, routes: &str| {
+        format!(
+            "domain: k8s.internal\nendpoint: {{name: api}}\nmasters:\n  - {{name: m1, address: 10.0.0.1, stable: {stable}}}\nroutes: {routes}\n"
+        )
+    };
+    let off = parse(&file("10.254.0.1", "{}")).unwrap();
+    assert_eq!(off.routes, Routes::default());
+    assert!(!off.routes.in_force());
+    assert_eq!(off.routes.kept(&off.masters[0]), None);
+    let direct = parse(&file(
+        "10.254.0.1",
+        "{mode: direct, names: stable, protocol: 77}",
+    ))
+    .unwrap();
+    assert_eq!(
+        (
+            direct.routes.mode,
+            direct.routes.names,
+            direct.routes.protocol
+        ),
+        (Mode::Direct, Target::Stable, 77)
+    );
+    assert_eq!(
+        direct.routes.kept(&direct.masters[0]),
+        direct.masters[0].stable
+    );
+    // A rescue goes before both.
+    let mut rescued = off;
+    let old = "10.0.0.9".parse().unwrap();
+    rescued.routes.rescue.insert(name("m1.k8s.internal"), old);
+    assert!(rescued.routes.in_force());
+    assert_eq!(rescued.routes.kept(&rescued.masters[0]), Some(old));
+
+    let family = problems(&file("\"fd54::1\"", "{mode: direct}"));
+    assert_eq!(
+        family,
+        [
+            "4:43: masters[0].stable: fd54::1 cannot be reached: m1 has no IPv6 address; give stable and current ones of the same family"
+        ]
+    );
+    let service = problems(&file("10.96.0.9", "{mode: direct}"));
+    assert!(
+        service[0].contains("lies within kubernetes.serviceSubnet"),
+        "{service:?}"
+    );
+    let pods = file("10.244.0.9", "{mode: direct}") + "kubernetes: {podSubnet: 10.244.0.0/16}\n";
+    let pods = problems(&pods);
+    assert!(pods[0].contains("has 10.244.0.9 in it"), "{pods:?}");
+    let taken = problems(&file("10.0.0.1", "{mode: direct}"));
+    assert!(taken[0].contains("give each address once"), "{taken:?}");
+}

@@ -11,12 +11,16 @@
 //! but kube-apiserver's `--advertise-address`, which has to be an address and is kept at the current
 //! one.
 
+pub mod advertise;
 pub mod audit;
 pub mod configuration;
+pub mod follow;
 pub mod manifest;
 pub mod membership;
+pub mod outlook;
 pub mod patches;
 pub mod pin;
+pub mod record;
 pub mod rescue;
 pub mod unpin;
 pub mod upgrade;

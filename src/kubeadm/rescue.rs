@@ -76,9 +76,7 @@ pub fn ordered(cluster: &Cluster, words: &[String], rules: Loopback) -> Result<R
         let Some((name, old)) = word.split_once('=') else {
             return Err(Refusal::Words(word.clone()));
         };
-        let parsed = Name::parse(name)?;
-        let full = parsed.clone().below(&cluster.domain).unwrap_or(parsed);
-        let Some(master) = cluster.master(&full) else {
+        let Some(master) = cluster.master_called(&Name::parse(name)?) else {
             return Err(Refusal::Unknown {
                 name: name.to_owned(),
                 known: cluster.master_names(),

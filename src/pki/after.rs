@@ -12,7 +12,6 @@
 pub mod hooks;
 pub mod owed;
 mod steps;
-mod stop;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,10 +23,10 @@ use crate::config::cluster::{AfterRenew, Hook};
 use crate::report::milliseconds;
 use crate::root::Root;
 use crate::static_pod::processes::Processes;
+use crate::static_pod::stop::Stop;
 use crate::static_pod::{self, Limits, Restarted};
 use owed::Owed;
 use steps::What;
-use stop::Stop;
 
 pub use steps::{Step, outstanding, pods};
 

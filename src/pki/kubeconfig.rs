@@ -16,7 +16,7 @@ use self::document::{Document, Entry};
 pub(super) use self::identity::Identity;
 use super::certificate::Certificate;
 use super::key::PrivateKey;
-use crate::yaml::{self, Tree};
+use crate::yaml::{self, At, Tree};
 
 /// kubeadm's name of the cluster.
 const CLUSTER: &str = "kubernetes";
@@ -103,6 +103,38 @@ pub fn parse(bytes: &[u8]) -> Result<Kubeconfig, Error> {
         authorities: authorities(&current.cluster)?,
         client: client(&current.user)?,
     })
+}
+
+/// A server that a kubeconfig names, whether its context is the current one or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The URL.
+    pub url: String,
+    /// The line in which it stands, from 1.
+    pub line: Option<usize>,
+    /// The PEM of the authorities within the file.
+    pub authority: Option<Vec<u8>>,
+}
+
+/// The servers of all clusters of a kubeconfig, in their order.
+pub fn servers(text: &str) -> Result<Vec<Server>, Error> {
+    let document = Document::read(text)?;
+    let server = |cluster: At<'_>| {
+        let url = cluster.field("server")?;
+        let data = cluster.field(AUTHORITY).and_then(|at| at.text());
+        Some(Server {
+            url: url.text()?.to_owned(),
+            line: yaml::locate(text, &url.spot).map(|place| place.line),
+            authority: data
+                .and_then(|data| decoded(AUTHORITY, data).ok())
+                .map(|pem| pem.to_vec()),
+        })
+    };
+    Ok(document
+        .clusters()?
+        .into_iter()
+        .filter_map(server)
+        .collect())
 }
 
 fn authorities(cluster: &Entry<'_>) -> Result<Authorities, Error> {

@@ -28,6 +28,7 @@ mod exchange;
 pub mod places;
 pub mod processes;
 mod restart;
+pub mod stop;
 mod wait;
 
 use std::time::Duration;

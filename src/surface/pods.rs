@@ -11,7 +11,7 @@
 //! written where depends on their bytes only, and each write compares first. However many lines a
 //! container puts into its copy, the report stays short and little is held in memory.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -21,7 +21,7 @@ use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::file::{self, InPlace};
-use crate::root::{Place, Root};
+use crate::root::{Place, Root, read_regular};
 use crate::surface::hosts::{Change, carry_out, plan};
 use crate::surface::{Applied, Outcome};
 use crate::view::View;
@@ -210,6 +210,39 @@ fn list(root: &Root) -> Result<Option<(OwnedFd, Vec<OsString>)>, file::Error> {
     }
     names.sort();
     Ok(Some((folder, names)))
+}
+
+/// The copies of all host-network pods, by their paths; for who only looks. What is there and cannot be
+/// read is an error of its own.
+pub fn copies(root: &Root) -> Result<Vec<(PathBuf, io::Result<Option<Vec<u8>>>)>, file::Error> {
+    let Some((folder, names)) = list(root)? else {
+        return Ok(Vec::new());
+    };
+    let copy = |name: OsString| {
+        let path = Path::new(FOLDER).join(&name).join("etc-hosts");
+        let read = read_copy(&folder, &name);
+        (
+            path,
+            read.map(|bytes| bytes.filter(|bytes| is_host_network(bytes))),
+        )
+    };
+    Ok(names.into_iter().map(copy).collect())
+}
+
+fn read_copy(pods: &OwnedFd, pod: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    let open = || {
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = flags | OFlags::PATH | OFlags::DIRECTORY;
+        let folder = rustix::fs::openat(pods, pod, folder, Mode::empty())?;
+        let file = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+        rustix::fs::openat(&folder, "etc-hosts", file, Mode::empty())
+    };
+    match open() {
+        // Gone meanwhile, no pod, or no copy.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+        Ok(fd) => read_regular(fd, LIMIT).map(Some),
+    }
 }
 
 /// A pod's copy, if it has one and is a host-network pod's.

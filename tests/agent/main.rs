@@ -11,6 +11,7 @@ mod events;
 mod files;
 mod haproxy;
 mod hosts;
+mod kubeadm;
 mod lifecycle;
 mod restart;
 mod sandbox;

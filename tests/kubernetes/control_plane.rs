@@ -30,7 +30,7 @@ imageGCHighThresholdPercent: 100
 const KUBEADM: &str = "/etc/kubernetes/kubeadm.yaml";
 
 /// What kubeadm's preflight checks may find here: no registry, no crictl, little memory.
-const IGNORED: &str = "--ignore-preflight-errors=all";
+pub(crate) const IGNORED: &str = "--ignore-preflight-errors=all";
 
 /// The two ways to live with addresses that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ endpoint: {{name: api, port: 8443}}
 kubernetes: {{version: \"{VERSION}\", podSubnet: 10.244.0.0/16}}
 dns: {{listen: [\"127.0.0.1:53\"]}}
 haproxy: {{reload: [/usr/bin/pkill, -USR2, -F, /run/haproxy.pid]}}
+kubeadm: {{follow: [/usr/local/sbin/stayput, kubeadm, follow]}}
 "
     );
     if way == Way::Stable {
@@ -262,6 +263,7 @@ pub(crate) fn pods_know(node: &Node, master: &str, address: &str) -> Duration {
             copies += 1;
             let mapped: Vec<&str> = text
                 .lines()
+                .filter(|line| !line.starts_with('#'))
                 .filter(|line| line.split_whitespace().skip(1).any(|word| word == name))
                 .filter_map(|line| line.split_whitespace().next())
                 .collect();

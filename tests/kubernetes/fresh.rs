@@ -41,6 +41,7 @@ fn is_made(way: Way) {
     );
     node.stayput(&["certs", "verify", "--live"]).good();
     node.stayput(&["check"]).good();
+    node.stayput(&["kubeadm", "audit"]).good();
     node.must_run();
 }
 

@@ -13,12 +13,14 @@
 mod cgroup;
 mod control_plane;
 mod fresh;
+mod joining;
 mod kit;
 mod lab;
 mod measure;
 mod moves;
 mod node;
 mod renewal;
+mod stock;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -33,8 +33,7 @@ fn moves(way: Way) {
         &format!("address changed ({way:?}): until a write"),
         began.elapsed(),
     );
-    // With stable addresses the map has those, and never changes.
-    pods_know(&node, "master-1", advertised);
+    pods_know(&node, "master-1", AFTER);
     measured(
         &format!("address changed ({way:?}): until the pods know"),
         began.elapsed(),

@@ -20,7 +20,7 @@ const RESTART: &str = "/usr/bin/pkill -x kubelet";
 
 /// kubeadm with nothing but this master's address, as most clusters were made. Its addons' images are
 /// not here.
-fn stock(lab: &Lab) -> Node {
+pub(crate) fn stock(lab: &Lab) -> Node {
     let masters = [("master-1", BEFORE)];
     let mut node = lab.node("master-1", BEFORE, &cluster(Way::Names, &masters));
     let text = format!(
@@ -50,7 +50,7 @@ kubernetesVersion: v{VERSION}
     node
 }
 
-fn unpin(node: &Node, more: &[&str]) -> Said {
+pub(crate) fn unpin(node: &Node, more: &[&str]) -> Said {
     let arguments = ["kubeadm", "unpin", "--kubelet-restart", RESTART];
     node.stayput(&[&arguments, more].concat())
 }

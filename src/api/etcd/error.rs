@@ -38,6 +38,15 @@ pub enum Error {
         /// Who was asked.
         whom: String,
     },
+    /// Not all members have been connected for five seconds, which etcd asks for before it changes the
+    /// members (`HealthInterval`; `--strict-reconfig-check`). Right after one has come, this passes.
+    #[error(
+        "{whom} does not change members now: not all of them have been connected for 5 s (unhealthy cluster)"
+    )]
+    Unsettled {
+        /// Who was asked.
+        whom: String,
+    },
     /// A gateway that does not know the call.
     #[error(
         "{whom} does not know {call}; stayput needs etcd 3.4 or later with its JSON gateway (--enable-grpc-gateway)"
@@ -93,7 +102,7 @@ impl Error {
     pub fn is_absent(&self) -> bool {
         matches!(
             self,
-            Self::Https(_) | Self::Unhealthy { .. } | Self::Failed { .. }
+            Self::Https(_) | Self::Unhealthy { .. } | Self::Unsettled { .. } | Self::Failed { .. }
         )
     }
 }
@@ -135,6 +144,9 @@ pub(super) fn meaning(whom: &str, call: &'static str, status: u16, body: &[u8]) 
     if reason.contains("too many learner") {
         return Error::TooManyLearners { whom };
     }
+    if reason.contains("unhealthy cluster") {
+        return Error::Unsettled { whom };
+    }
     // gRPC's `Unimplemented`.
     if said.code == 12 {
         return Error::Unknown { whom, call };
@@ -168,6 +180,8 @@ mod tests {
         for (status, body) in [(404, String::new()), (404, "404 page not found".into())] {
             assert!(matches!(meaning(status, &body), Error::Unknown { .. }));
         }
+        let young = meaning(503, &body(14, "etcdserver: unhealthy cluster"));
+        assert!(matches!(young, Error::Unsettled { .. }) && young.is_absent());
         let unknown = meaning(404, &body(5, "etcdserver: member not found"));
         assert!(matches!(unknown, Error::Refused { .. }), "{unknown:?}");
         for code in [4, 14] {

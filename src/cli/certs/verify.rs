@@ -47,7 +47,11 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
         let book: &[IpAddr] = node
             .master()
             .map_or(&[], |master| view.book.addresses(master));
-        let own: Vec<IpAddr> = book.iter().copied().filter(is_here).collect();
+        // A server may listen on the stable address alone.
+        let master = node.master().and_then(|name| cluster.master(name));
+        let stable = master.and_then(|master| cluster.routes.kept(master));
+        let own = book.iter().copied().chain(stable).filter(is_here);
+        let own: Vec<IpAddr> = own.collect();
         live::look(&root, &live::servers(&cluster, &node, &own), PATIENCE)
     } else {
         Vec::new()

@@ -1,13 +1,91 @@
 //! `stayput kubeadm audit`.
 
+use std::fmt::Write;
+
 use clap::Args;
 
-use crate::cli::context::{Context, Failure};
-use crate::cli::exit;
+use crate::cli::context::{Context, Failure, block_on};
+use crate::cli::{exit, output, show};
+use crate::kubeadm::audit::{self, Audit, cluster};
+use crate::kubeadm::pin::{Pin, Severity};
 
 #[derive(Debug, Args)]
-pub(super) struct AuditArgs {}
+pub(in crate::cli) struct AuditArgs {
+    /// Look at this node's files alone, not at what the API, etcd and the kubelet say
+    #[arg(long)]
+    this_node: bool,
+}
 
-pub(super) fn audit(_context: &Context, _args: AuditArgs) -> Result<u8, Failure> {
-    Err(Failure::new(exit::UNAVAILABLE, "not there yet"))
+pub(super) fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let (found, asked) = block_on(async {
+        let view = show::in_force(context, &root).await?;
+        let asked = match args.this_node {
+            true => Audit::default(),
+            false => cluster::look(&root, &view).await.into(),
+        };
+        Ok((audit::node(&root, &view), asked))
+    })?;
+    let code = if !(found.pins.is_empty() && asked.pins.is_empty()) {
+        exit::DISAGREES
+    } else if !found.unread.is_empty() {
+        exit::OS_ERROR
+    } else if !asked.unread.is_empty() {
+        exit::UNAVAILABLE
+    } else {
+        exit::OK
+    };
+    let mut all = found;
+    all.add(asked);
+    output::print(context.global.output, &all, text)?;
+    Ok(code)
+}
+
+fn text(found: &Audit) -> String {
+    let mut text = String::new();
+    for severity in [Severity::Fatal, Severity::Degraded, Severity::Misleading] {
+        let pins: Vec<&Pin> = found
+            .pins
+            .iter()
+            .filter(|p| p.severity == severity)
+            .collect();
+        if pins.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{}: {}", severity.as_str(), meaning(severity));
+        for pin in pins {
+            let line = pin
+                .line
+                .map_or(String::new(), |line| format!(", line {line}"));
+            let _ = writeln!(text, "  {}{line}", shown(&pin.place));
+            let _ = writeln!(text, "    {} {}", shown(&pin.what), shown(&pin.value));
+            let _ = writeln!(text, "    breaks: {}", pin.breaks);
+            let _ = writeln!(text, "    instead: {}", pin.instead);
+        }
+        text.push('\n');
+    }
+    for reason in &found.unread {
+        let _ = writeln!(text, "not looked at: {}", shown(reason));
+    }
+    let _ = match (found.pins.len(), found.unread.is_empty()) {
+        (0, true) => writeln!(text, "nothing pins an address that can change"),
+        (0, false) => writeln!(text, "nothing pins in what could be looked at"),
+        (1, _) => writeln!(text, "1 place pins an address that can change"),
+        (n, _) => writeln!(text, "{n} places pin addresses that can change"),
+    };
+    text
+}
+
+fn meaning(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Fatal => "this master or the whole cluster stops when the address changes",
+        Severity::Degraded => "a part stops, or does not come back from its next restart",
+        Severity::Misleading => "nothing that runs; a later command or a reader is misled",
+    }
+}
+
+/// Control characters of others' files do not reach the terminal.
+fn shown(text: &str) -> String {
+    let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(safe).collect()
 }

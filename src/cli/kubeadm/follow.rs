@@ -1,13 +1,188 @@
 //! `stayput kubeadm follow`.
 
-use clap::Args;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::cli::context::{Context, Failure};
-use crate::cli::exit;
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::context::{Context, Failure, LOCK_PATIENCE, block_on};
+use crate::cli::{exit, output, show};
+use crate::clock;
+use crate::kubeadm::advertise::Addresses;
+use crate::kubeadm::audit::{self, Audit};
+use crate::kubeadm::follow::{self, Followed, present};
+use crate::kubeadm::outlook::Own;
+use crate::kubeadm::record::{self, Record};
+use crate::lock;
+use crate::own;
+use crate::pki::session;
+use crate::report::milliseconds;
+use crate::root::Root;
+use crate::source::netlink;
+use crate::static_pod::processes::Processes;
+use crate::static_pod::stop::Stop;
+use crate::static_pod::{self, Limits, Restarted};
+use crate::view::View;
 
 #[derive(Debug, Args)]
-pub(super) struct FollowArgs {}
+pub(in crate::cli) struct FollowArgs {}
 
-pub(super) fn follow(_context: &Context, _args: FollowArgs) -> Result<u8, Failure> {
-    Err(Failure::new(exit::UNAVAILABLE, "not there yet"))
+/// What was done, and what the node's audit has found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    /// What an earlier run had left undone, in words.
+    notices: Vec<String>,
+    advertise: Advertise,
+    #[serde(flatten)]
+    record: Record,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Advertise {
+    /// `changed`, `failed`, `none` without a manifest; else why it stays.
+    result: &'static str,
+    /// What kube-apiserver advertised.
+    from: Option<IpAddr>,
+    /// What it advertises.
+    to: Option<IpAddr>,
+    /// For people.
+    detail: String,
+    /// How long the old container took to end.
+    gone_milliseconds: Option<f64>,
+    /// How long the new one took to come.
+    back_milliseconds: Option<f64>,
+}
+
+pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let _lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
+    let recovered = static_pod::recover(&root).map_err(session::Error::from)?;
+    let notices: Vec<String> = recovered.iter().map(ToString::to_string).collect();
+    for notice in &notices {
+        eprintln!("stayput: {notice}");
+    }
+    let view = block_on(show::in_force(context, &root))?;
+    let followed = block_on(advertise(&root, &view));
+    let Audit { pins, unread } = audit::node(&root, &view);
+    let record = Record {
+        at: clock::unix_now(),
+        pins,
+        unread,
+        failure: followed
+            .as_ref()
+            .err()
+            .map(|failure| failure.message.clone()),
+    };
+    record::write(&root, &record).map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+    let done = Done {
+        notices,
+        advertise: followed.map(told)?,
+        record,
+    };
+    output::print(context.global.output, &done, text)?;
+    Ok(exit::OK)
+}
+
+/// Brings the manifest to where this master is.
+async fn advertise(root: &Root, view: &View) -> Result<Followed, Failure> {
+    let own = Own::of(view);
+    // In a sandbox the machine's interfaces are not the pretend node's.
+    let here = if view.node.master().is_some() && own::are_ours(root, &view.node) {
+        let snapshot = netlink::snapshot().await;
+        present(&snapshot.map_err(|error| Failure::new(exit::UNAVAILABLE, error))?)
+    } else {
+        own.addresses.clone()
+    };
+    let addresses = Addresses {
+        own: &own.addresses,
+        here: &here,
+        stable: own.stable,
+    };
+    let machine = (&Processes::new(Path::new("/proc")), &Limits::default());
+    let port = view.cluster.kubernetes.api_port;
+    let mut stop = Stop::listen();
+    let following = follow::follow(root, addresses, port, machine, stop.asked());
+    Ok(following.await?)
+}
+
+fn told(followed: Followed) -> Advertise {
+    let detail = followed.to_string();
+    match followed {
+        Followed::NoManifest => Advertise {
+            result: "none",
+            detail,
+            ..Advertise::default()
+        },
+        Followed::Kept(address, keep) => Advertise {
+            result: keep.as_str(),
+            from: address,
+            to: address,
+            detail,
+            ..Advertise::default()
+        },
+        Followed::Changed {
+            from,
+            to,
+            restarted,
+        } => {
+            let (gone, back) = match restarted {
+                Restarted::Done { gone, back } => (Some(gone), Some(back)),
+                Restarted::NoManifest | Restarted::NotRunning => (None, None),
+            };
+            let number = |time: Option<Duration>| time.map(milliseconds);
+            Advertise {
+                result: "changed",
+                from: Some(from),
+                to: Some(to),
+                detail,
+                gone_milliseconds: number(gone),
+                back_milliseconds: number(back),
+            }
+        }
+    }
+}
+
+fn text(done: &Done) -> String {
+    let mut text = format!("{}\n", done.advertise.detail);
+    for reason in &done.record.unread {
+        text += &format!("not looked at: {reason}\n");
+    }
+    text += &match (done.record.pins.len(), done.record.worst()) {
+        (many, Some(worst)) => format!(
+            "{many} {} addresses that can change, the worst {}: `stayput kubeadm audit` shows them\n",
+            if many == 1 {
+                "place pins"
+            } else {
+                "places pin"
+            },
+            worst.as_str()
+        ),
+        (_, None) => "nothing pins an address that can change\n".to_owned(),
+    };
+    text
+}
+
+impl From<follow::Error> for Failure {
+    fn from(error: follow::Error) -> Self {
+        match error {
+            follow::Error::Read(_) => Self::new(exit::OS_ERROR, error),
+            follow::Error::Manifest(_) => Self::new(exit::BAD_DATA, error),
+            follow::Error::Exchange { ref source, .. } => {
+                let code = match source {
+                    static_pod::Error::Stopped(_)
+                    | static_pod::Error::Changed { .. }
+                    | static_pod::Error::Displaced { .. } => exit::TEMPORARY,
+                    static_pod::Error::StillRuns { .. } | static_pod::Error::NotUp { .. } => {
+                        exit::UNAVAILABLE
+                    }
+                    _ => exit::OS_ERROR,
+                };
+                Self::new(code, error)
+            }
+        }
+    }
 }

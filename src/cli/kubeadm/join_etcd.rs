@@ -1,13 +1,100 @@
 //! `stayput kubeadm join-etcd`.
 
+use std::fmt::Write;
+use std::time::Duration;
+
 use clap::Args;
 
-use crate::cli::context::{Context, Failure};
-use crate::cli::exit;
+use super::membership::ready;
+use crate::cli::context::{Context, Failure, LOCK_PATIENCE, block_on};
+use crate::cli::{exit, output, show};
+use crate::config;
+use crate::kubeadm::membership::{self, Join, Joined, MANIFEST};
+use crate::lock;
+use crate::pki::inventory;
+use crate::pki::moment::Moment;
+use crate::pki::proof::prove;
+use crate::pki::session::on_master;
+use crate::static_pod;
+
+/// Several gigabytes take a while.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct JoinEtcdArgs {}
+pub(in crate::cli) struct JoinEtcdArgs {
+    /// The image to run [default: that of the other members, by the API]
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// How long it may take to catch up [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    within: Option<Duration>,
+}
 
-pub(super) fn join_etcd(_context: &Context, _args: JoinEtcdArgs) -> Result<u8, Failure> {
-    Err(Failure::new(exit::UNAVAILABLE, "not there yet"))
+pub(super) fn join_etcd(context: &Context, args: JoinEtcdArgs) -> Result<u8, Failure> {
+    let root = context.root()?;
+    let lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
+    static_pod::recover(&root).map_err(membership::Error::from)?;
+    let (cluster, node) = context.load(&root)?;
+    let wanted = on_master(&cluster, &node)?;
+    let now = Moment::read(&root, false)?.judged();
+    let inventory = inventory::take(&root, &wanted);
+    ready(&prove(&wanted, &inventory, now))?;
+    let joined = block_on(async {
+        let view = show::in_force(context, &root).await?;
+        let master = node.master().ok_or_else(|| {
+            Failure::new(
+                exit::BAD_DATA,
+                "this node is a worker; run this on a master",
+            )
+        })?;
+        let join = Join {
+            root: &root,
+            view: &view,
+            master,
+            image: args.image,
+            limit: args.within.unwrap_or(PATIENCE),
+            tell: |line| eprintln!("stayput: {line}"),
+        };
+        Ok(membership::join(&join, || drop(lock)).await?)
+    })?;
+    output::print(context.global.output, &joined, text)?;
+    Ok(exit::OK)
+}
+
+fn text(joined: &Joined) -> String {
+    let mut text = String::new();
+    let name = &joined.member;
+    let did = [
+        (joined.added, "added it as a learner"),
+        (joined.manifest_written, "wrote its manifest"),
+        (joined.promoted, "gave it its vote"),
+    ];
+    let did: Vec<&str> = did
+        .iter()
+        .filter(|(did, _)| *did)
+        .map(|(_, what)| *what)
+        .collect();
+    let _ = match did[..] {
+        [] => writeln!(
+            text,
+            "{name} is a member at {} already: nothing to do",
+            joined.peer_url
+        ),
+        _ => writeln!(
+            text,
+            "{name} is a member at {}: {}",
+            joined.peer_url,
+            did.join(", ")
+        ),
+    };
+    if joined.manifest_written {
+        let _ = writeln!(text, "the kubelet runs it by {MANIFEST}");
+    }
+    text.push_str(&super::membership::table(&joined.members));
+    text
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = config::span(text).ok_or("write a time such as 10m")?;
+    Ok(Duration::from_secs(seconds))
 }

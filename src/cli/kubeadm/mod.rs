@@ -5,6 +5,7 @@ mod config;
 mod follow;
 mod join_etcd;
 mod leave_etcd;
+mod membership;
 mod patches;
 mod rescue;
 mod unpin;

@@ -19,7 +19,7 @@ use crate::surface::routes::{self, Shown};
 use crate::view::View;
 
 #[derive(Debug, Args)]
-pub(super) struct RescueArgs {
+pub(in crate::cli) struct RescueArgs {
     /// A master and the address that it had: master-1=10.77.0.11
     #[arg(value_name = "NAME=OLD", required_unless_present = "end")]
     masters: Vec<String>,

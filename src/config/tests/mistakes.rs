@@ -30,12 +30,44 @@ fn mistakes_in_names_and_masters_are_told_with_their_place() {
 /// Lines behind a good file, and all that is said about them: the parts that stand for themselves.
 const MISTAKES: &[(&str, &str)] = &[
     (
+        "routes: {mode: tunnel}",
+        "5:16: routes.mode: tunnel is not there yet; use direct where the masters share a link, else off",
+    ),
+    (
+        "routes: {mode: on}",
+        "5:16: routes.mode: 'on' is not a mode; use off or direct",
+    ),
+    (
+        "routes: {mode: direct}",
+        "5:16: routes.mode: direct needs an address that never changes for each master; give m1 one with `stable`",
+    ),
+    (
+        "routes: {names: stable}",
+        "5:17: routes.names: stable needs routes.mode direct; without routes nobody reaches those addresses",
+    ),
+    (
+        "routes: {names: both}",
+        "5:17: routes.names: 'both' is not known; use current or stable",
+    ),
+    (
+        "routes: {protocol: 186}",
+        "5:20: routes.protocol: 186 belongs to others; use 145 or another free one",
+    ),
+    (
+        "routes: {protocol: 256}",
+        "5:20: routes.protocol: 256 is out of range; use 1 to 255",
+    ),
+    (
+        "routes: {interface: eth0}",
+        "5:10: routes.interface: is not a known key; known here: mode, names, protocol",
+    ),
+    (
         "dsn: {ttl: 5}",
         "5:1: dsn: is not a known key; did you mean 'dns'?",
     ),
     (
         "nodes: {}",
-        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates, routes",
+        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates, routes, kubeadm",
     ),
     (
         "dns: {TTL: 5}",

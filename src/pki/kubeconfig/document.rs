@@ -4,7 +4,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Error, unusable};
-use crate::yaml::{self, Spot, Tree};
+use crate::yaml::{self, At, Spot, Tree};
 
 /// A text and its tree.
 pub(super) struct Document<'a> {
@@ -48,6 +48,16 @@ impl<'a> Document<'a> {
             text,
             tree: Wiped(tree),
         })
+    }
+
+    /// The `cluster` mappings of all clusters.
+    pub(super) fn clusters(&self) -> Result<Vec<At<'_>>, Error> {
+        if !matches!(self.tree.0, Tree::Mapping(_)) {
+            return Err(unusable("it is no mapping"));
+        }
+        let clusters = At::top(&self.tree.0).field("clusters");
+        let items = clusters.iter().flat_map(At::items);
+        Ok(items.filter_map(|item| item.field("cluster")).collect())
     }
 
     pub(super) fn current(&self) -> Result<Current<'_>, Error> {

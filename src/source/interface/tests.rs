@@ -647,3 +647,50 @@ proptest! {
         prop_assert_eq!(select(&more, &Selection::DefaultRoute, &known), known);
     }
 }
+
+/// A stable address is kept on loopback, and in a rescue it is the old one, which the book may still
+/// have.
+#[test]
+fn a_kept_address_is_not_where_the_node_is() {
+    let stable: IpAddr = "10.77.0.11".parse().unwrap();
+    let lines = [
+        "link lo",
+        "link eth0",
+        "lo 10.77.0.11/32",
+        "eth0 10.77.0.111/24",
+        "default eth0 via 10.77.0.1",
+    ];
+    let found = snapshot(&lines);
+    let range = "10.77.0.0/24".parse().unwrap();
+    for selection in [
+        Selection::DefaultRoute,
+        Selection::Interface("eth0".to_owned()),
+        Selection::Within(range),
+    ] {
+        let seen = found.without_kept(Some(stable));
+        let chosen = select(&seen, &selection, &[stable]);
+        assert_eq!(
+            chosen,
+            ["10.77.0.111".parse::<IpAddr>().unwrap()],
+            "{selection:?}"
+        );
+    }
+    // A node whose addresses are all on loopback, as with a routed fabric.
+    let fabric = snapshot(&["link lo", "lo 10.77.0.11/32", "lo 10.254.0.1/32"]);
+    let lo = Selection::Interface("lo".to_owned());
+    let stable = "10.254.0.1".parse().unwrap();
+    let chosen = select(&fabric.without_kept(Some(stable)), &lo, &[]);
+    assert_eq!(chosen, ["10.77.0.11".parse::<IpAddr>().unwrap()]);
+    // Back on its interface: it counts.
+    let back = snapshot(&[
+        "link lo",
+        "link eth0",
+        "eth0 10.77.0.11/24",
+        "default eth0 via 10.77.0.1",
+    ]);
+    let old = "10.77.0.11".parse().unwrap();
+    assert_eq!(
+        select(&back.without_kept(Some(old)), &Selection::DefaultRoute, &[]),
+        [old]
+    );
+}

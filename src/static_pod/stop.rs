@@ -6,15 +6,16 @@ use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Whether this process was told to end.
-pub(super) struct Stop {
-    pub(super) signals: Vec<Signal>,
-    pub(super) asked: bool,
+#[derive(Debug)]
+pub struct Stop {
+    pub(crate) signals: Vec<Signal>,
+    pub(crate) asked: bool,
 }
 
 impl Stop {
     /// Where a signal cannot be taken, it ends the process as ever, and the next run puts right what
     /// this one leaves.
-    pub(super) fn listen() -> Self {
+    pub fn listen() -> Self {
         let kinds = [
             SignalKind::terminate(),
             SignalKind::interrupt(),
@@ -30,7 +31,7 @@ impl Stop {
     }
 
     /// Ends when it is told to.
-    pub(super) async fn asked(&mut self) {
+    pub async fn asked(&mut self) {
         if self.asked {
             return;
         }
@@ -49,7 +50,8 @@ impl Stop {
         self.asked = true;
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// An error in words, once it was.
+    pub fn check(&self) -> Result<(), String> {
         if self.asked {
             return Err("left undone, because stayput was told to end".to_owned());
         }

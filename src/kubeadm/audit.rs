@@ -1,3 +1,0 @@
-//! Every place that pins an address which can change.
-
-pub mod cluster;

@@ -1,0 +1,269 @@
+//! A cluster that pins addresses, all of which have changed: it comes up as it was.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::authority::Authority;
+use crate::lab::{AFTER, BEFORE, Lab, MASTERS, cluster, ours, possible, says};
+use crate::node::Node;
+use crate::support::{Process, Said, eventually, run, until};
+
+const PKI: &str = "/etc/kubernetes/pki/etcd";
+
+/// A member as kubeadm writes it: every address in it is the master's own.
+fn member(node: &Node, own: &str) -> Process {
+    let peers = MASTERS.into_iter().zip(BEFORE);
+    let peers: Vec<String> = peers
+        .map(|(name, at)| format!("{name}=https://{at}:2380"))
+        .collect();
+    let mut command = node.command("etcd");
+    command.args([
+        format!("--name={}", node.name),
+        "--data-dir=/var/lib/etcd".to_owned(),
+        format!("--listen-peer-urls=https://{own}:2380"),
+        format!("--listen-client-urls=https://127.0.0.1:2379,https://{own}:2379"),
+        format!("--initial-advertise-peer-urls=https://{own}:2380"),
+        format!("--advertise-client-urls=https://{own}:2379"),
+        format!("--initial-cluster={}", peers.join(",")),
+        "--client-cert-auth".to_owned(),
+        format!("--trusted-ca-file={PKI}/ca.crt"),
+        format!("--cert-file={PKI}/server.crt"),
+        format!("--key-file={PKI}/server.key"),
+        "--peer-client-cert-auth".to_owned(),
+        format!("--peer-trusted-ca-file={PKI}/ca.crt"),
+        format!("--peer-cert-file={PKI}/peer.crt"),
+        format!("--peer-key-file={PKI}/peer.key"),
+        // A busy machine must not look like a lost leader.
+        "--heartbeat-interval=250".to_owned(),
+        "--election-timeout=2500".to_owned(),
+    ]);
+    Process::start(&mut command, &node.path("etcd.log"))
+}
+
+fn etcdctl(client: &Node, endpoints: &[&str], arguments: &[&str]) -> Said {
+    let endpoints: Vec<String> = endpoints
+        .iter()
+        .map(|at| format!("https://{at}:2379"))
+        .collect();
+    let mut command: Command = client.command("etcdctl");
+    command.env("ETCDCTL_API", "3").args([
+        &format!("--endpoints={}", endpoints.join(",")),
+        &format!("--cacert={PKI}/ca.crt"),
+        &format!("--cert={PKI}/server.crt"),
+        &format!("--key={PKI}/server.key"),
+        "--dial-timeout=2s",
+        "--command-timeout=3s",
+    ]);
+    run(command.args(arguments))
+}
+
+fn takes_a_write(client: &Node, value: &str) {
+    eventually("etcd takes a write", || {
+        let said = etcdctl(client, &BEFORE, &["put", "key", value]);
+        (said.code == 0).then_some(()).ok_or(said.err)
+    });
+}
+
+/// Three members with certificates that carry their addresses and no name, and a client.
+fn etcd(lab: &Lab) -> Vec<Process> {
+    let authority = Authority::new("etcd-ca");
+    for (node, own) in lab
+        .nodes
+        .iter()
+        .zip(BEFORE.into_iter().chain(["127.0.0.1"]))
+    {
+        let folder = node.path("etc/kubernetes/pki/etcd");
+        authority.write(&folder.join("ca.crt"));
+        for stem in ["server", "peer"] {
+            authority.write_pair(&folder, stem, &node.name, &[own, "127.0.0.1"]);
+        }
+    }
+    let members = lab.nodes.iter().zip(BEFORE);
+    let members = members.map(|(node, own)| member(node, own)).collect();
+    takes_a_write(lab.worker(), "before");
+    members
+}
+
+fn orders() -> Vec<String> {
+    let old = MASTERS.into_iter().zip(BEFORE);
+    old.map(|(name, old)| format!("{name}={old}")).collect()
+}
+
+fn rescue(node: &Node, more: &[&str], orders: &[String]) -> Said {
+    let orders = orders.iter().map(String::as_str);
+    let words: Vec<&str> = ["kubeadm", "rescue"]
+        .iter()
+        .chain(more)
+        .copied()
+        .chain(orders)
+        .collect();
+    node.stayput(&words)
+}
+
+#[test]
+fn etcd_that_pins_addresses_comes_up_when_all_have_changed() {
+    if !possible(&["etcd", "etcdctl"]) {
+        return;
+    }
+    let lab = Lab::start(&cluster(["", "", ""], ""));
+    let mut members = etcd(&lab);
+    let pids: Vec<u32> = members.iter().map(Process::pid).collect();
+    lab.readdress(AFTER);
+    lab.tell(AFTER);
+    let dead = etcdctl(&lab.nodes[0], &["127.0.0.1"], &["put", "key", "lost"]);
+    assert_ne!(dead.code, 0, "{dead:?}");
+    // A member that is restarted cannot even bind.
+    members.remove(2);
+    let mut third = member(&lab.nodes[2], BEFORE[2]);
+    assert!(!third.end().success());
+    drop(third);
+
+    let orders = orders();
+    let dry = rescue(lab.worker(), &["--dry-run"], &orders).good();
+    assert!(dry.contains("nothing has been done"), "{dry}");
+    assert!(ours(lab.worker()).is_empty());
+
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for node in &lab.nodes {
+            scope.spawn(|| {
+                let said = rescue(node, &[], &orders).good();
+                assert!(
+                    said.contains("the rescue is in force on this node"),
+                    "{said}"
+                );
+                assert!(said.contains("stayput kubeadm audit"), "{said}");
+            });
+        }
+    });
+    let told = began.elapsed();
+    members.push(member(&lab.nodes[2], BEFORE[2]));
+    takes_a_write(lab.worker(), "after");
+    println!(
+        "rescue: four nodes done after {told:.1?}, etcd takes a write after {:.1?}",
+        began.elapsed()
+    );
+    for (member, pid) in members.iter_mut().zip(&pids).take(2) {
+        member.must_run();
+        assert_eq!(member.pid(), *pid, "nothing was restarted");
+    }
+    lab.has(BEFORE, AFTER);
+    lab.works(BEFORE);
+    for node in &lab.nodes {
+        says(node, "ok", "a rescue is in force: master-1=10.77.0.11");
+        // The book says where masters are, not where they were.
+        assert_eq!(node.status()["masters"][0]["addresses"][0], AFTER[0]);
+    }
+
+    // It survives a restart of an agent, and ends without a trace.
+    for node in &lab.nodes {
+        node.stayput(&["kubeadm", "rescue", "--end"]).good();
+        assert!(ours(node).is_empty(), "{:?}", ours(node));
+        assert!(!node.path("etc/stayput/rescue.yaml").exists());
+        says(node, "absent", "off");
+        let again = node.stayput(&["kubeadm", "rescue", "--end"]).good();
+        assert_eq!(again, "no rescue is in force on this node\n");
+    }
+    let dead = etcdctl(lab.worker(), &BEFORE, &["put", "key", "lost"]);
+    assert_ne!(dead.code, 0, "{dead:?}");
+}
+
+#[test]
+fn one_master_that_has_moved_is_rescued_among_those_that_have_not() {
+    if !possible(&["etcd", "etcdctl"]) {
+        return;
+    }
+    // Without agents: the command does the work itself.
+    let lab = Lab::new(&cluster(["", "", ""], ""));
+    let members = etcd(&lab);
+    lab.readdress([AFTER[0], "", ""]);
+    let order = [orders().remove(0)];
+    for node in &lab.nodes {
+        let untold = rescue(node, &[], &order).good();
+        assert!(untold.contains("nothing to rescue"), "{untold}");
+        node.stayput(&["event", MASTERS[0], AFTER[0]]).good();
+        let said = rescue(node, &[], &order).good();
+        assert!(said.contains("in force"), "{said}");
+    }
+    let want = [
+        "10.77.0.11 on lo",
+        // Known to them by its old address only.
+        "10.77.0.12 src 10.77.0.11",
+        "10.77.0.13 src 10.77.0.11",
+    ];
+    assert_eq!(ours(&lab.nodes[0]), want.map(str::to_owned).into());
+    let second = ["10.77.0.11 via 10.77.0.111".to_owned()];
+    assert_eq!(ours(&lab.nodes[1]), second.into());
+    // The member that has moved takes part: it alone is asked.
+    eventually("the moved member takes a write", || {
+        let said = etcdctl(lab.worker(), &BEFORE[..1], &["put", "key", "after"]);
+        (said.code == 0).then_some(()).ok_or(said.err)
+    });
+    drop(members);
+}
+
+#[test]
+fn what_cannot_be_rescued_is_refused_and_nothing_changes() {
+    if !possible(&[]) {
+        return;
+    }
+    let lab = Lab::new(&cluster(["", "", ""], ""));
+    let node = &lab.nodes[0];
+    let stranger = lab.bridge.node("stranger", BEFORE[1]);
+    lab.readdress([AFTER[0], AFTER[1], ""]);
+    for addresses in [[AFTER[0], AFTER[1]]] {
+        for (name, address) in MASTERS.into_iter().zip(addresses) {
+            for node in &lab.nodes {
+                node.stayput(&["event", name, address]).good();
+            }
+        }
+    }
+    for (order, want) in [
+        ("master-9=10.77.0.11", "is no master of this cluster"),
+        ("master-1", "is not NAME=OLD"),
+        ("master-1=10.77.0.13", "master-3 has it now"),
+    ] {
+        let said = rescue(node, &[], &[order.to_owned()]).refused(65);
+        assert!(said.contains(want), "{said}");
+    }
+    let order = [orders().remove(1)];
+    let said = rescue(&lab.nodes[1], &[], &order).refused(65);
+    assert!(said.contains("10.77.0.12 is in use: "), "{said}");
+    assert!(!lab.nodes[1].path("etc/stayput/rescue.yaml").exists());
+    assert!(ours(&lab.nodes[1]).is_empty());
+    drop(stranger);
+    eventually("the stranger is gone", || {
+        let said = rescue(&lab.nodes[1], &[], &order);
+        (said.code == 0).then_some(()).ok_or(said.err)
+    });
+    assert!(ours(&lab.nodes[1]).contains("10.77.0.12 on lo"));
+}
+
+#[test]
+fn an_agent_puts_a_rescue_in_force_as_soon_as_its_file_is_there() {
+    if !possible(&[]) {
+        return;
+    }
+    let mut lab = Lab::new(&cluster(["", "", ""], ""));
+    lab.nodes[0].start_agent();
+    let node = &lab.nodes[0];
+    node.namespace.readdress(AFTER[0]);
+    until("its own address is seen", || {
+        node.status()["masters"][0]["addresses"][0] == AFTER[0]
+    });
+    node.write("etc/stayput/rescue.yaml", "master-1: 10.77.0.11\n");
+    until("it has it back", || ours(node).contains("10.77.0.11 on lo"));
+    // Its own address is still the one on the interface.
+    node.stayput(&["event", "--interface"]).good();
+    assert_eq!(node.status()["masters"][0]["addresses"][0], AFTER[0]);
+    node.write("etc/stayput/rescue.yaml", "master-9: 10.77.0.11\n");
+    until("a bad file is told", || {
+        node.status()["configurationProblems"]
+            .to_string()
+            .contains("is no master")
+    });
+    assert!(
+        ours(node).contains("10.77.0.11 on lo"),
+        "the last good one stays"
+    );
+}
