@@ -56,6 +56,7 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
         let report = look(context, &root, without)?;
         return finish(context, &report);
     }
+    put_back(&root)?;
     let report = look(context, &root, without.clone())?;
     if report.complete {
         return finish(context, &report);
@@ -64,20 +65,25 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     if report.is_ready() || waits {
         consent(context, &args, &report)?;
     }
-    let mut hold = Hold::take(&root, tell)?;
-    hold.put_back_manifests()?;
     let (cluster, node) = context.load(&root)?;
     let options = Options {
         wait: args.wait,
         kubelet,
         trust_clock: args.trust_clock,
     };
-    let mut report = block_on(async {
+    let report = block_on(async {
         let site = Site::open(&root, cluster, node, without).await?;
-        Ok(run(&site, &mut hold, &options, tell).await)
+        Ok(run(&site, &options, tell).await)
     })?;
-    report.notices.extend(hold.notices().iter().cloned());
     finish(context, &report)
+}
+
+/// First of all: what a run that died has left out is what the cluster may lack.
+fn put_back(root: &Root) -> Result<(), Failure> {
+    let mut hold = Hold::take(root, tell)?;
+    hold.put_back_manifests()?;
+    hold.notices().iter().for_each(|notice| tell(notice));
+    Ok(())
 }
 
 fn look(context: &Context, root: &Root, without: BTreeSet<String>) -> Result<Report, Failure> {

@@ -72,13 +72,12 @@ impl Backup {
 
     /// The path of a copy, with its folders made.
     fn place(&mut self, path: &Path) -> Result<PathBuf, Error> {
-        let folder = match &self.folder {
-            Some(folder) => folder.clone(),
-            None => {
-                let number = last(&self.root).map_err(Error::Folder)? + 1;
-                let folder = Path::new(FOLDER).join(format!("{number:04}"));
-                self.folder.insert(folder).clone()
-            }
+        let folder = if let Some(folder) = &self.folder {
+            folder.clone()
+        } else {
+            let number = last(&self.root).map_err(Error::Folder)? + 1;
+            let folder = Path::new(FOLDER).join(format!("{number:04}"));
+            self.folder.insert(folder).clone()
         };
         let copy = folder.join(path.strip_prefix("/").unwrap_or(path));
         if let Some(parent) = copy.parent() {

@@ -55,7 +55,7 @@ pub struct Work {
     pub apiserver: Option<NewManifest>,
     /// [`Stage::Peer`].
     pub peer: Option<Peer>,
-    /// [`Stage::Cluster`]: ConfigMaps.
+    /// [`Stage::Cluster`]: `ConfigMap`s.
     pub maps: Vec<Mend>,
     /// [`Stage::Cluster`]: kube-proxy's pods.
     pub rollout: Option<Rollout>,
@@ -83,7 +83,7 @@ pub struct Peer {
 
 /// Looks at everything. The API has to answer.
 pub async fn look(site: &Site) -> Result<Look, Error> {
-    let me = site.api.get(&site.node_path()).await.map_err(Error::Dead)?;
+    let me = site.api.get(&site.node_path()).await?;
     let me = me.ok_or_else(|| Error::NoNode(site.node.kubernetes_name.to_string()))?;
     let mut look = Look {
         said: record(&me),
@@ -144,7 +144,7 @@ impl Look {
 
     /// The other nodes, and what they say.
     fn nodes(&mut self, site: &Site, nodes: Vec<Value>) -> Result<(), Error> {
-        let named = |node: &Value| {
+        let name_of = |node: &Value| {
             node["metadata"]["name"]
                 .as_str()
                 .unwrap_or_default()
@@ -152,22 +152,21 @@ impl Look {
         };
         let mut left: BTreeMap<String, Option<Record>> = nodes
             .iter()
-            .map(|node| (named(node), record(node)))
+            .map(|node| (name_of(node), record(node)))
             .collect();
         let mut known: BTreeSet<String> = left.keys().cloned().collect();
         left.remove(site.node.kubernetes_name.as_str());
         for master in &site.cluster.masters {
-            let names = site.names_of(&master.name);
-            known.extend(names.map(str::to_owned));
+            let own = site.names_of(&master.name);
+            known.extend(own.map(str::to_owned));
             let mine = site.node.master() == Some(&master.name);
             let node = node_of(&left, &master.name).filter(|_| !mine);
             let record = node.as_ref().and_then(|node| left.remove(node)).flatten();
-            let mut names: Vec<&str> = names.to_vec();
-            names.extend(node.as_deref());
+            let called = own.into_iter().chain(node.as_deref());
             self.facts.masters.push(Other {
                 name: master.name.to_string(),
                 record,
-                without: site.is_left_out(names),
+                without: site.is_left_out(called),
                 serves_names: None,
             });
         }
@@ -186,7 +185,7 @@ impl Look {
             .map_or(Ok(()), |name| Err(Error::Unknown(name.clone())))
     }
 
-    /// The cluster's objects; gives kubeadm's ConfigMap.
+    /// The cluster's objects; gives kubeadm's `ConfigMap`.
     async fn objects(&mut self, site: &Site) -> Result<Value, Error> {
         let mut changes = Vec::new();
         let mut bad = None;

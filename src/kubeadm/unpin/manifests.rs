@@ -59,9 +59,10 @@ pub fn apiserver(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
     let advertised = manifest.flag("advertise-address");
     let endpoint = manifest.annotation(API_ENDPOINT);
     if let (Some(advertised), Some(endpoint)) = (advertised, endpoint) {
-        let host = match advertised.value.contains(':') {
-            true => format!("[{}]", advertised.value),
-            false => advertised.value.clone(),
+        let host = if advertised.value.contains(':') {
+            format!("[{}]", advertised.value)
+        } else {
+            advertised.value.clone()
         };
         if let Some(url) = Url::read(&endpoint.value).filter(|url| url.host != advertised.value) {
             edits.push(Edit::Annotation {

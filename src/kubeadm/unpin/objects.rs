@@ -1,4 +1,4 @@
-//! The cluster's own objects without addresses: kubeadm's and kube-proxy's ConfigMaps, and kube-proxy's
+//! The cluster's own objects without addresses: kubeadm's and kube-proxy's `ConfigMap`s, and kube-proxy's
 //! pods, which read theirs only when they start.
 
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ pub const DAEMON_SET: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/ku
 /// Its pods, as kubeadm labels them.
 pub const PODS: &str = "/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-proxy";
 
-/// On kube-proxy's ConfigMap, when it was changed here: which contents its pods have to have started
+/// On kube-proxy's `ConfigMap`, when it was changed here: which contents its pods have to have started
 /// with. On the pods' template: which they do. As `kubectl rollout restart` does, a new value in the
 /// template replaces the pods one by one.
 pub const ROLLED: &str = "stayput/kube-proxy-config";
 
-/// A ConfigMap that kubeadm makes.
+/// A `ConfigMap` that kubeadm makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Map {
     /// What `kubeadm upgrade` and `kubeadm join` read back.
@@ -67,7 +67,7 @@ impl Map {
     }
 }
 
-/// A ConfigMap to be written.
+/// A `ConfigMap` to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mend {
     /// Which.
@@ -80,7 +80,7 @@ pub struct Mend {
     pub change: Change,
 }
 
-/// The ConfigMap with names, or `None` where it pins nothing, or has no such text.
+/// The `ConfigMap` with names, or `None` where it pins nothing, or has no such text.
 pub fn config_map(map: Map, found: &Value, ways: &Ways) -> Result<Option<Mend>, Error> {
     let Some(old) = found["data"][map.key()].as_str() else {
         return Ok(None);
@@ -98,7 +98,7 @@ pub fn config_map(map: Map, found: &Value, ways: &Ways) -> Result<Option<Mend>, 
     let mut new = found.clone();
     new["data"][map.key()] = text.into();
     if map == Map::KubeProxy {
-        let digest = digest(&new["data"]);
+        let digest = format!("{:016x}", digest(&new["data"]));
         new["metadata"]["annotations"][ROLLED] = digest.into();
     }
     Ok(Some(Mend {
@@ -157,18 +157,16 @@ fn added(text: &str, tree: &Tree, key: &str, value: &str) -> Option<String> {
     (yaml::parse(&outcome).ok()? == Tree::Mapping(wanted)).then_some(outcome)
 }
 
-fn digest(data: &Value) -> String {
+fn digest(data: &Value) -> u64 {
     let digest = Sha256::digest(data.to_string().as_bytes());
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let short = digest.iter().take(8);
+    short.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// How far kube-proxy's pods are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rollout {
-    /// All have read what their ConfigMap holds, as far as it was changed here.
+    /// All have read what their `ConfigMap` holds, as far as it was changed here.
     Done,
     /// The template has to be changed like this (RFC 7396).
     Patch(Value),
@@ -176,7 +174,7 @@ pub enum Rollout {
     Waits(Vec<String>),
 }
 
-/// What is left to do, by the ConfigMap, the `DaemonSet` and its pods; not on nodes that are left out.
+/// What is left to do, by the `ConfigMap`, the `DaemonSet` and its pods; not on nodes that are left out.
 pub fn rollout(
     map: Option<&Value>,
     set: Option<&Value>,

@@ -45,16 +45,20 @@ pub struct Options {
 
 /// What there is to do, without doing it.
 pub async fn preview(site: &Site) -> Result<Report, Error> {
-    let look = look(site).await?;
+    let look = look(site).await.map_err(|error| match error {
+        Error::Api(error) if error.is_absent() => Error::Dead(error),
+        other => other,
+    })?;
     Ok(Report::of(&look, &plan(&look.facts)))
 }
 
-/// Does all that can be done here. The report tells what was done also where it ends early. `say` hears
+/// Does all that can be done here, under the certificates' lock, which others may have while this waits
+/// for other nodes. The report tells what was done also where it ends early. `say` hears
 /// of each thing before it is done. From here on the process takes SIGTERM and SIGINT itself.
-pub async fn run(site: &Site, hold: &mut Hold, options: &Options, say: fn(&str)) -> Report {
+pub async fn run(site: &Site, options: &Options, say: fn(&str)) -> Report {
     let mut run = Run {
         site,
-        hold,
+        hold: None,
         options,
         say,
         backup: Backup::new(&site.root),
@@ -62,6 +66,7 @@ pub async fn run(site: &Site, hold: &mut Hold, options: &Options, say: fn(&str))
         report: Report::default(),
     };
     let failure = run.all().await.err();
+    run.release();
     let mut report = run.report;
     report.backups = run.backup.folder().map(Path::to_owned);
     report.fail(failure);
@@ -88,7 +93,7 @@ fn stop() -> Stop {
 
 struct Run<'a> {
     site: &'a Site,
-    hold: &'a mut Hold,
+    hold: Option<Hold>,
     options: &'a Options,
     say: fn(&str),
     backup: Backup,
@@ -105,7 +110,15 @@ impl Run<'_> {
             if self.stop.clone().now_or_never().is_some() {
                 return Err(Error::Stopped);
             }
-            let look = look(self.site).await?;
+            let patient = deadline.is_some_and(|deadline| Instant::now() < deadline);
+            let look = match look(self.site).await {
+                // A master that is waited for restarts what is asked here.
+                Err(Error::Api(_) | Error::Etcd(_)) if patient && !told.is_empty() => {
+                    self.pause().await?;
+                    continue;
+                }
+                look => look?,
+            };
             let plan = plan(&look.facts);
             self.report.see(&look, &plan);
             let waits = match plan.next() {
@@ -113,6 +126,14 @@ impl Run<'_> {
                     let stage = step.stage;
                     if last.replace(stage) == Some(stage) {
                         return Err(Error::Undone(stage));
+                    }
+                    if self.hold.is_none() {
+                        let mut hold = Hold::take(&self.site.root, self.say)?;
+                        hold.put_back_manifests()?;
+                        self.hold = Some(hold);
+                        // What was put back, or changed by another, was not seen yet.
+                        last = None;
+                        continue;
                     }
                     self.record(&look, Some(stage)).await?;
                     self.step(stage, look).await?;
@@ -124,20 +145,31 @@ impl Run<'_> {
                         || (next.is_none() && !plan.is_complete())
                 }
             };
-            let patient = deadline.is_some_and(|deadline| Instant::now() < deadline);
             if !waits || !patient {
                 return Ok(());
             }
+            self.release();
             last = None;
             let waiting = waiting(&plan);
             if waiting != told {
                 (self.say)(&waiting);
                 told = waiting;
             }
-            tokio::select! {
-                () = sleep(PAUSE) => {}
-                () = self.stop.clone() => return Err(Error::Stopped),
-            }
+            self.pause().await?;
+        }
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        tokio::select! {
+            () = sleep(PAUSE) => Ok(()),
+            () = self.stop.clone() => Err(Error::Stopped),
+        }
+    }
+
+    /// Gives the lock back; what it has to tell goes into the report.
+    fn release(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.report.notices.extend(hold.notices().iter().cloned());
         }
     }
 
@@ -229,7 +261,9 @@ impl Run<'_> {
             unattended: false,
         };
         let moment = Moment::read(&self.site.root, self.options.trust_clock)?;
-        let session = Session::open(self.hold, &self.site.cluster, &self.site.node)?;
+        // It is held wherever something is changed.
+        let hold = self.hold.as_mut().ok_or(Error::Stopped)?;
+        let session = Session::open(hold, &self.site.cluster, &self.site.node)?;
         let done = session.renew(&renewal, &moment).await?;
         let bad = done.items.iter().filter(|row| row.did != Issued::Renewed);
         let bad: Vec<String> = bad

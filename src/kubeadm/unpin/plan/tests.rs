@@ -8,12 +8,12 @@ fn master(number: usize) -> Name {
     Name::parse(&format!("master-{number}.k8s.internal")).unwrap()
 }
 
-fn record(master: Option<Name>, done: Option<Stage>) -> Option<Record> {
-    Some(Record {
+fn record(master: Option<Name>, done: Option<Stage>) -> Record {
+    Record {
         master,
         done,
         at: None,
-    })
+    }
 }
 
 fn change() -> Change {
@@ -32,7 +32,7 @@ fn on_master(me: usize, said: &[Option<Stage>], next: Stage) -> Facts {
     let masters = said.iter().enumerate();
     let masters = masters.map(|(number, done)| Other {
         name: master(number).to_string(),
-        record: record(Some(master(number)), *done),
+        record: Some(record(Some(master(number)), *done)),
         ..Other::default()
     });
     let members = (0..said.len()).filter(|number| *number != me);
@@ -56,7 +56,7 @@ fn on_master(me: usize, said: &[Option<Stage>], next: Stage) -> Facts {
 fn worker(name: &str, done: Option<Stage>) -> Other {
     Other {
         name: name.into(),
-        record: record(None, done),
+        record: Some(record(None, done)),
         ..Other::default()
     }
 }
