@@ -1,8 +1,9 @@
 //! Masters change their addresses: one, two, all at once, all while they are off, two with each other.
 
 use crate::components::possible;
-use crate::lab::{BEFORE, Lab, Way};
+use crate::lab::Lab;
 use crate::one_at_a_time;
+use crate::way::{BEFORE, Way};
 
 fn go_on_through_every_change(way: Way) {
     let _turn = one_at_a_time();

@@ -41,10 +41,13 @@ pub(crate) fn possible() -> bool {
     let folder = programs();
     let missing = PROGRAMS.iter().any(|name| !folder.join(name).exists());
     if missing {
-        skipped(&format!(
+        let text = format!(
             "Kubernetes 1.20.2 in {} (see tests/kubernetes/build)",
             folder.display()
-        ));
+        );
+        let required = std::env::var_os("STAYPUT_REQUIRE_KUBERNETES");
+        assert!(required.is_none_or(|value| value != "1"), "missing: {text}");
+        skipped(&text);
     }
     !missing
 }

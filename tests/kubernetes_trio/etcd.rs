@@ -4,9 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::lab::{DOMAIN, MASTERS, STABLE, Way};
 use crate::node::Node;
 use crate::support::run;
+use crate::way::{DOMAIN, MASTERS, STABLE, Way};
 
 const PKI: &str = "/etc/kubernetes/pki";
 

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod changes;
+mod checks;
 mod components;
 mod etcd;
 mod kubernetes;
@@ -25,6 +26,7 @@ mod node;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod way;
 mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

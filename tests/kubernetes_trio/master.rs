@@ -2,9 +2,9 @@
 
 use crate::components::{apiserver, controller_manager, scheduler};
 use crate::etcd::member;
-use crate::lab::Way;
 use crate::node::Node;
 use crate::support::{Process, run};
+use crate::way::Way;
 
 pub(crate) struct Master {
     // Dropped in this order: processes before their node.

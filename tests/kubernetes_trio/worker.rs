@@ -5,11 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::components::possible;
-use crate::lab::{DOMAIN, Lab, MASTERS, Way};
+use crate::lab::Lab;
 use crate::measured::measured;
 use crate::node::Node;
 use crate::one_at_a_time;
 use crate::support::{Process, run};
+use crate::way::{DOMAIN, MASTERS, Way};
 
 /// Longer than the slowest finding of HAProxy's checks (4.5 s), and shorter than what would end a dead
 /// session without them (keepalives: 30 s).
