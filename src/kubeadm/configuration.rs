@@ -83,9 +83,6 @@ pub enum Error {
     /// Not a name.
     #[error("no name for a master that is still to come: {0}")]
     Name(#[from] NameError),
-    /// The text cannot be made.
-    #[error("cannot write YAML: {0}")]
-    Yaml(#[from] yaml::Error),
 }
 
 /// kubeadm's own name of the cluster, which is in kubeconfigs.
@@ -107,7 +104,7 @@ pub fn init(wanted: &Wanted<'_>) -> Result<Configuration, Error> {
     let flag = wanted.patches_argument(&way);
     commands.push(format!("kubeadm init --config FILE{flag}"));
     commands.push("stayput provisioned".to_owned());
-    wanted.finish(Some(&way), commands, &[mapping(own), shared])
+    Ok(wanted.finish(Some(&way), commands, &[mapping(own), shared]))
 }
 
 /// The configuration for `kubeadm join`.
@@ -125,7 +122,7 @@ pub fn join(wanted: &Wanted<'_>, joining: Joining<'_>) -> Result<Configuration, 
     own.push(("nodeRegistration", wanted.registration()));
     let Role::Master(name) = &wanted.node.role else {
         let commands = vec!["kubeadm join --config FILE".to_owned()];
-        return wanted.finish(None, commands, &[mapping(own)]);
+        return Ok(wanted.finish(None, commands, &[mapping(own)]));
     };
     let way = Way::of(wanted, name)?;
     let endpoint = ("localAPIEndpoint", wanted.local_endpoint(&way));
@@ -150,7 +147,7 @@ pub fn join(wanted: &Wanted<'_>, joining: Joining<'_>) -> Result<Configuration, 
         }
     }
     commands.push("stayput provisioned".to_owned());
-    wanted.finish(Some(&way), commands, &[mapping(own)])
+    Ok(wanted.finish(Some(&way), commands, &[mapping(own)]))
 }
 
 /// What is written of a master's address.
@@ -304,7 +301,7 @@ impl<'a> Wanted<'a> {
         way: Option<&Way>,
         commands: Vec<String>,
         documents: &[Tree],
-    ) -> Result<Configuration, Error> {
+    ) -> Configuration {
         let upgrade = way.map_or_else(Vec::new, |way| self.upgrade(way));
         let mut text = String::new();
         for line in self.head(way, &commands, &upgrade) {
@@ -315,14 +312,14 @@ impl<'a> Wanted<'a> {
                 // Not before the first: to kubeadm comments alone are a document without a kind.
                 text += "---\n";
             }
-            text += &yaml::write(document)?;
+            text += &yaml::write(document);
         }
-        Ok(Configuration {
+        Configuration {
             api_version: self.api().as_str(),
             text,
             commands,
             upgrade,
-        })
+        }
     }
 
     /// The commands of a later upgrade: on the first master, and on every other one.

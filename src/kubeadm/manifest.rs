@@ -268,7 +268,7 @@ impl Manifest {
         *value = Tree::String(new.to_owned());
         let style = Style::of(&self.text[extent.clone()]);
         let (before, behind) = (&self.text[..extent.start], &self.text[extent.end..]);
-        self.proven(
+        Self::proven(
             &wanted,
             |quoted| format!("{before}{quoted}{behind}"),
             style,
@@ -286,10 +286,10 @@ impl Manifest {
             .field("command")
             .or_else(|| container.field("args"));
         let list = list.ok_or_else(absent)?;
-        let last = list.items().next_back().ok_or_else(absent)?;
-        let extent = last
+        let word_before = list.items().next_back().ok_or_else(absent)?;
+        let extent = word_before
             .text()
-            .and_then(|old| yaml::extent(&self.text, &last.spot, old));
+            .and_then(|old| yaml::extent(&self.text, &word_before.spot, old));
         let extent = extent.ok_or_else(absent)?;
         let mut wanted = self.tree.clone();
         match wanted.at_mut(&list.spot) {
@@ -369,13 +369,12 @@ impl Manifest {
                 format!("{head}{gap}{before}{quoted}{end}{tail}")
             }
         };
-        self.proven(wanted, with, style, new)
+        Self::proven(wanted, with, style, new)
     }
 
     /// The outcome, if it is the wanted tree: with the scalar in the old one's style, or in double
     /// quotes where that does not hold it.
     fn proven(
-        &self,
         wanted: &Tree,
         with: impl Fn(&str) -> String,
         style: Style,

@@ -65,25 +65,22 @@ pub enum Error {
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// The text cannot be made.
-    #[error("cannot write YAML: {0}")]
-    Yaml(#[from] yaml::Error),
 }
 
 /// The patches of a master: its fully qualified name, and the name of its Node object, which kubeadm
 /// gives to its etcd member.
-pub fn patches(master: &Name, node: &Name) -> Result<Vec<Patch>, yaml::Error> {
-    let text = |tree| -> Result<String, yaml::Error> { Ok(HEAD.to_owned() + &yaml::write(&tree)?) };
-    Ok(vec![
+pub fn patches(master: &Name, node: &Name) -> Vec<Patch> {
+    let text = |tree| HEAD.to_owned() + &yaml::write(&tree);
+    vec![
         Patch {
             file: "etcd+strategic.yaml",
-            text: text(etcd(master, node))?,
+            text: text(etcd(master, node)),
         },
         Patch {
             file: "kube-apiserver+strategic.yaml",
-            text: text(apiserver())?,
+            text: text(apiserver()),
         },
-    ])
+    ]
 }
 
 const HEAD: &str = "\
@@ -198,7 +195,7 @@ mod tests {
 
     #[test]
     fn patches_hold_no_address_that_is_a_machine_s() {
-        let all = patches(&name("m1.prod.k8s.internal"), &name("m1")).unwrap();
+        let all = patches(&name("m1.prod.k8s.internal"), &name("m1"));
         let [etcd, apiserver] = &all[..] else {
             panic!("{all:?}")
         };
@@ -226,7 +223,7 @@ mod tests {
     fn the_kubelet_s_folder_is_refused_by_every_way() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
-        let all = patches(&name("m1.k8s.internal"), &name("m1")).unwrap();
+        let all = patches(&name("m1.k8s.internal"), &name("m1"));
         std::fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
         std::os::unix::fs::symlink("kubernetes/manifests", folder.path().join("etc/link")).unwrap();
         for path in [
@@ -251,7 +248,7 @@ mod tests {
     fn a_second_run_writes_nothing_and_others_files_stay() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(folder.path()).unwrap();
-        let all = patches(&name("m1.k8s.internal"), &name("m1")).unwrap();
+        let all = patches(&name("m1.k8s.internal"), &name("m1"));
         let path = Path::new("/etc/stayput/patches");
         let wrote = |written: Vec<(PathBuf, bool)>| written.iter().filter(|(_, w)| *w).count();
         assert_eq!(wrote(write(&root, path, &all).unwrap()), 2);

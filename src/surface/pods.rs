@@ -212,9 +212,12 @@ fn list(root: &Root) -> Result<Option<(OwnedFd, Vec<OsString>)>, file::Error> {
     Ok(Some((folder, names)))
 }
 
+/// A copy's path and what is in it; `None` where there is none.
+pub type Copied = (PathBuf, io::Result<Option<Vec<u8>>>);
+
 /// The copies of all host-network pods, by their paths; for who only looks. What is there and cannot be
 /// read is an error of its own.
-pub fn copies(root: &Root) -> Result<Vec<(PathBuf, io::Result<Option<Vec<u8>>>)>, file::Error> {
+pub fn copies(root: &Root) -> Result<Vec<Copied>, file::Error> {
     let Some((folder, names)) = list(root)? else {
         return Ok(Vec::new());
     };

@@ -20,9 +20,10 @@ pub(super) fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failure> {
     let root = context.root()?;
     let (found, asked) = block_on(async {
         let view = show::in_force(context, &root).await?;
-        let asked = match args.this_node {
-            true => Audit::default(),
-            false => cluster::look(&root, &view).await.into(),
+        let asked = if args.this_node {
+            Audit::default()
+        } else {
+            cluster::look(&root, &view).await.into()
         };
         Ok((audit::node(&root, &view), asked))
     })?;

@@ -49,7 +49,6 @@ impl From<Error> for Failure {
             Error::Worker => exit::BAD_DATA,
             Error::NoAddress(_) => exit::UNAVAILABLE,
             Error::NeedsStable { .. } | Error::Catalogue(_) | Error::Name(_) => exit::CONFIG,
-            Error::Yaml(_) => exit::SOFTWARE,
         };
         Self::new(code, error)
     }

@@ -17,10 +17,22 @@ use super::context::{Context, Failure};
 #[derive(Debug, Subcommand)]
 pub(super) enum KubeadmCommand {
     /// Print the kubeadm configuration for this node
+    ///
+    /// For `kubeadm init --config`, or with --join for `kubeadm join --config`, in the version of the
+    /// API that the cluster file's Kubernetes release has. The commands to run, before and after, and
+    /// those of a later upgrade stand at its head. From 1.33 on every master needs a stable address.
     Config(config::ConfigArgs),
     /// Write this node's patches for kubeadm
+    ///
+    /// What makes a master without a stable address start again at another one: etcd listens at every
+    /// address and tells its name, and kube-apiserver is probed on loopback. Files of other names in
+    /// the folder stay; a second run changes nothing.
     Patches(patches::PatchesArgs),
     /// Show every place that pins an address which can change
+    ///
+    /// On this node and in the cluster, the worst first: the line, what breaks, what to put there
+    /// instead. Exit code 1 if something pins; 71 or 69 if nothing does in what could be looked at, but
+    /// a file could not be read or the cluster did not answer.
     Audit(audit::AuditArgs),
     /// Mend what audit finds on an existing cluster
     Unpin(unpin::UnpinArgs),

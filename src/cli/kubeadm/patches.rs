@@ -33,7 +33,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::Manifests { .. } | Error::Path { .. } => exit::BAD_DATA,
-            Error::Folder { .. } | Error::File(_) | Error::Yaml(_) => exit::OS_ERROR,
+            Error::Folder { .. } | Error::File(_) => exit::OS_ERROR,
         };
         Self::new(code, error)
     }
@@ -50,7 +50,7 @@ pub(super) fn patches(context: &Context, args: PatchesArgs) -> Result<u8, Failur
     let needed = patches::needed(&cluster, master);
     let mut files = Vec::new();
     if needed {
-        let all = patches::patches(master, &node.kubernetes_name).map_err(Error::from)?;
+        let all = patches::patches(master, &node.kubernetes_name);
         let written = patches::write(&root, &args.dir, &all)?;
         files.extend(
             written

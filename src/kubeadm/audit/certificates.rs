@@ -28,14 +28,14 @@ pub fn pins(server: Server, file: &File, facts: &Facts<'_>) -> Result<Vec<Pin>, 
     if addresses.is_empty() {
         return Ok(Vec::new());
     }
-    let named = names.dns.contains(facts.own_name());
+    let by_name = names.dns.contains(facts.own_name());
     let (severity, breaks, instead) = match server {
         Server::Kubelet => (
             Severity::Misleading,
             "nobody verifies it; the kubelet makes a new one where the file is missing",
             "remove it and its key, and restart the kubelet",
         ),
-        _ if named => (
+        _ if by_name => (
             Severity::Misleading,
             "whoever has that address next could be taken for this master",
             DROP,

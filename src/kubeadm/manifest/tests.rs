@@ -32,7 +32,8 @@ fn probe(probe: &str, host: &str) -> Edit {
     }
 }
 
-/// `value` and `line` of a place.
+/// `value` and `line` of a place, as they are found.
+#[expect(clippy::unnecessary_wraps, reason = "what is looked for is an Option")]
 fn at(value: &str, line: usize) -> Option<Located> {
     Some(Located {
         value: value.into(),

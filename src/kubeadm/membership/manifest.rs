@@ -87,7 +87,7 @@ pub fn flags(pod: Option<&Value>) -> BTreeMap<String, String> {
 /// The manifest as YAML. `pod` is another member's, as the API shows it; without one, what kubeadm 1.20
 /// writes.
 pub fn manifest(own: &Own, image: &str, pod: Option<&Value>) -> Result<String, yaml::Error> {
-    yaml::write(&tree(&value(own, image, pod)))
+    Ok(yaml::write(&tree(&value(own, image, pod))))
 }
 
 fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
