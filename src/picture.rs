@@ -62,6 +62,7 @@ pub fn of(input: &Input<'_>) -> Status {
         conflicts: conflicts(view),
         configuration_problems: input.problems.to_vec(),
         certificates: input.certificates.clone(),
+        rescue: view.cluster.routes.rescue.clone(),
         degraded: false,
     };
     status.degraded = !status.troubles().is_empty();

@@ -2,6 +2,7 @@
 //!
 //! The JSON form is stable: fields are added, never renamed or removed. Times are RFC 3339.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -41,6 +42,9 @@ pub struct Status {
     /// What is due for renewal; absent where certificates are none of this node's business.
     #[serde(default)]
     pub certificates: Option<CertificatesStatus>,
+    /// Old addresses that a rescue gives back, by master; empty while none is in force.
+    #[serde(default)]
+    pub rescue: BTreeMap<Name, IpAddr>,
     /// Whether anything wants an operator's attention: [`Self::troubles`] says what.
     #[serde(default)]
     pub degraded: bool,

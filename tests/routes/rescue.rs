@@ -184,6 +184,9 @@ fn one_master_that_has_moved_is_rescued_among_those_that_have_not() {
         node.stayput(&["event", MASTERS[0], AFTER[0]]).good();
         let said = rescue(node, &[], &order).good();
         assert!(said.contains("in force"), "{said}");
+        let status = node.stayput(&["status"]).good();
+        let want = "a rescue is in force: master-1=10.77.0.11\n";
+        assert!(status.contains(want), "{status}");
     }
     let want = [
         "10.77.0.11 on lo",
