@@ -65,6 +65,7 @@ pub fn of(input: &Input<'_>) -> Status {
         configuration_problems: input.problems.to_vec(),
         certificates: input.certificates.clone(),
         kubeadm: input.kubeadm.clone(),
+        rescue: view.cluster.routes.rescue.clone(),
         degraded: false,
     };
     status.degraded = !status.troubles().is_empty();

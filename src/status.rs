@@ -2,6 +2,7 @@
 //!
 //! The JSON form is stable: fields are added, never renamed or removed. Times are RFC 3339.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -46,6 +47,9 @@ pub struct Status {
     /// this node's business.
     #[serde(default)]
     pub kubeadm: Option<KubeadmStatus>,
+    /// Old addresses that a rescue gives back, by master; empty while none is in force.
+    #[serde(default)]
+    pub rescue: BTreeMap<Name, IpAddr>,
     /// Whether anything wants an operator's attention: [`Self::troubles`] says what.
     #[serde(default)]
     pub degraded: bool,

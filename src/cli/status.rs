@@ -243,6 +243,14 @@ fn remarks(status: &Status) -> String {
     for problem in &status.configuration_problems {
         lines.push(format!("the last good cluster file is in force: {problem}"));
     }
+    // A running agent's surface says so itself.
+    if !status.rescue.is_empty() && status.agent.is_none() {
+        let given = status.rescue.iter();
+        let given: Vec<String> = given
+            .map(|(name, old)| format!("{}={old}", name.label()))
+            .collect();
+        lines.push(format!("a rescue is in force: {}", given.join(" ")));
+    }
     lines.extend(status.conflicts.iter().map(|c| format!("conflict: {c}")));
     for master in &status.masters {
         if let Some(error) = &master.upstream_error {

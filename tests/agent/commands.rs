@@ -32,6 +32,7 @@ fn status_as_json_has_the_documented_keys() {
         "generation",
         "masters",
         "node",
+        "rescue",
         "servers",
         "surfaces",
         "version",

@@ -151,6 +151,7 @@ mod tests {
             configuration_problems: Vec::new(),
             certificates: None,
             kubeadm: None,
+            rescue: Default::default(),
             degraded: false,
         }
     }
