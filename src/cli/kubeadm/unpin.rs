@@ -23,7 +23,7 @@ use crate::root::Root;
 const LIMIT: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
-pub(super) struct UnpinArgs {
+pub(in crate::cli) struct UnpinArgs {
     /// Show everything that is to be changed on this node, with whom it waits for, and change nothing
     #[arg(long)]
     dry_run: bool,
