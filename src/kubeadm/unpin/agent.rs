@@ -71,7 +71,12 @@ async fn resolves(site: &Site, status: &Status) -> Result<(), String> {
         vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
     );
     let masters = status.masters.iter();
-    let masters = masters.map(|it| (&it.name, it.addresses.clone()));
+    let masters = masters.map(|it| {
+        // `routes.names` may have the stable one shown.
+        let stable = site.cluster.master(&it.name).and_then(|it| it.stable);
+        let addresses = it.addresses.iter().copied();
+        (&it.name, addresses.chain(stable).collect())
+    });
     for (name, wanted) in std::iter::once(endpoint).chain(masters) {
         let found = tokio::net::lookup_host((name.as_str(), 443)).await;
         let found = found.map_err(|error| {
