@@ -16,5 +16,6 @@ mod lifecycle;
 mod restart;
 mod sandbox;
 mod state;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 #[path = "../cluster/authority.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
 mod etcd;
 mod files;
@@ -16,5 +16,5 @@ mod member;
 mod sample;
 mod server;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;

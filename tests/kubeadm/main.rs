@@ -10,5 +10,5 @@ mod machine;
 mod repeated;
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;

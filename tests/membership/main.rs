@@ -3,22 +3,21 @@
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 #[path = "../cluster/apiserver.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
 mod apiserver;
 #[path = "../cluster/authority.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
 #[path = "../cluster/lab.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod lab;
 mod life;
 mod masters;
 #[path = "../support/namespace.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod namespace;
 #[path = "../support/node.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod node;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;

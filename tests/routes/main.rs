@@ -12,6 +12,7 @@ mod authority;
 mod conflicts;
 mod lab;
 mod moves;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/namespace.rs"]
 mod namespace;
 #[expect(dead_code, reason = "the cluster's tests use the rest")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use support::{STAYPUT, Said, run};
