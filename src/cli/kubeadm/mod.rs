@@ -35,14 +35,34 @@ pub(super) enum KubeadmCommand {
     /// a file could not be read or the cluster did not answer.
     Audit(audit::AuditArgs),
     /// Mend what audit finds on an existing cluster
+    ///
+    /// Run it on every node, workers too; it keeps the order across nodes by itself and says whom it waits
+    /// for. Shows every change before it makes one, keeps copies in /var/lib/stayput/unpin, restarts one
+    /// component at a time, and stops at the first that does not get well. It needs an API that answers.
+    /// Exit code 0 if nothing is left to do, 1 if something is.
     Unpin(unpin::UnpinArgs),
     /// Give masters their old addresses back, so that a dead cluster comes up as it was
+    ///
+    /// Run it on every node with the same arguments: NAME=OLD for each master that has moved. The old
+    /// address is put on the master's loopback, and a route leads to it through the current one; nothing
+    /// of Kubernetes is edited. It holds, also after a restart, until `rescue --end`.
     Rescue(rescue::RescueArgs),
     /// Add this master to etcd by its name
+    ///
+    /// In place of kubeadm's own phase, for a master without a stable address: a learner is added, etcd's
+    /// manifest is written as the other members run it, and the learner becomes a voter when it is in
+    /// sync. What was interrupted is finished by the next run.
     JoinEtcd(join_etcd::JoinEtcdArgs),
     /// Take this master out of etcd by its name
+    ///
+    /// Before `kubeadm reset`, or with --name for a machine that is gone. Refused where the others would
+    /// have no majority.
     LeaveEtcd(leave_etcd::LeaveEtcdArgs),
     /// Bring kube-apiserver's advertise address to this master's, and audit this node
+    ///
+    /// What the agent starts (`kubeadm.follow` of the cluster file) when this master's address, a manifest or
+    /// kubelet.conf has changed. Without a stable address, and once the new address is on an interface, the
+    /// manifest is exchanged, which restarts kube-apiserver; nothing else is touched.
     Follow(follow::FollowArgs),
 }
 
