@@ -148,6 +148,7 @@ mod tests {
             surfaces: surfaces.iter().map(surface).collect(),
             servers: Vec::new(),
             conflicts: Vec::new(),
+            kubeadm: None,
             configuration_problems: Vec::new(),
             certificates: None,
             degraded: false,
