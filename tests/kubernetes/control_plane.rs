@@ -89,6 +89,13 @@ pub(crate) fn founded(lab: &Lab, way: Way, masters: &[(&str, &str)]) -> Node {
     }
     measured("kubeadm init", began.elapsed());
     takes_writes(&node, "first");
+    // Who joins asks the API where etcd is, and kubeadm 1.20 tries the address where no pod tells.
+    for program in PROGRAMS {
+        let pod = format!("{program}-{name}");
+        within(&format!("the API knows {pod}"), PATIENCE, || {
+            node.kubectl(&["-n", "kube-system", "get", "pod", &pod])
+        });
+    }
     // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
     assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
     node

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::addresses::{Saying, endpoint_url};
+use super::addresses::{Saying, endpoint_url, is_a_masters};
 use crate::kubeadm::pin::{Pin, Severity};
 use crate::view::View;
 use crate::yaml::{self, At, Tree};
@@ -16,12 +16,16 @@ pub fn kubeadm_config(map: &Value, view: &View) -> Vec<Pin> {
     if let Some(tree) = document(map, "ClusterConfiguration") {
         cluster_configuration(&At::top(&tree), view, &mut pins);
     }
-    // Up to 1.21: where each master is, for etcd's member list.
+    // Up to 1.21: where each master is, for etcd's member list. kubeadm itself writes it, so one that is
+    // current is no pin; one that is no master's is stale.
     if let Some(tree) = document(map, "ClusterStatus") {
         let top = At::top(&tree);
         let endpoints = top.field("apiEndpoints");
         for (node, entry) in entries(endpoints.as_ref()) {
-            let address = entry.field("advertiseAddress");
+            let address = entry.field("advertiseAddress").filter(|at| {
+                let address = at.text().and_then(|text| text.parse().ok());
+                !address.is_some_and(|address| is_a_masters(address, view))
+            });
             let saying = Saying {
                 severity: Severity::Misleading,
                 place: KUBEADM_CONFIG.to_owned(),

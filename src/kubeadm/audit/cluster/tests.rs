@@ -47,15 +47,17 @@ fn listed(value: &Value) -> Vec<Member> {
 }
 
 #[test]
-fn a_stock_cluster_with_a_named_endpoint_pins_in_two_places() {
+fn a_stock_cluster_with_a_named_endpoint_pins_in_etcd() {
     let (stock, view) = (stock(ENDPOINT), view(11));
     assert!(cluster_info(&stock["clusterInfo"], &view).is_empty());
     assert!(kube_proxy(&stock["kubeProxy"], &view).is_empty());
     assert!(endpoints(&stock["endpoints"], &view).is_empty());
     assert!(endpoint_slice(&stock["endpointSlices"][0], &view).is_empty());
     assert!(node(&stock["nodes"][0], &view).is_empty());
+    assert!(kubeadm_config(&stock["kubeadmConfig"], &view).is_empty());
+    let moved = self::view(31);
     assert_eq!(
-        told(&kubeadm_config(&stock["kubeadmConfig"], &view)),
+        told(&kubeadm_config(&stock["kubeadmConfig"], &moved)),
         [
             "misleading ConfigMap kube-system/kubeadm-config: ClusterStatus: apiEndpoints.master-1.advertiseAddress = 10.77.0.11"
         ]
