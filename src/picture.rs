@@ -154,7 +154,7 @@ fn check(server: &haproxy::answers::ServerStatus) -> String {
 
 /// What contradicts the book or itself.
 fn conflicts(view: &View) -> Vec<String> {
-    let mut conflicts = Vec::new();
+    let mut conflicts = view.cluster.routes.stale.clone();
     let shared = view.book.shared_addresses().into_iter();
     conflicts.extend(shared.map(|(address, owners)| shared_by(address, &owners)));
     let Some(own) = view.node.master() else {

@@ -12,7 +12,8 @@
 //!   kube-apiserver advertises another.
 //!
 //! Restarting kube-apiserver is not free, so a run that failed, or left the address as it was, is tried
-//! again after pauses that grow, whatever happens to the files; only a new address comes sooner.
+//! again after pauses that grow, whatever happens to the files; only a new address comes sooner. An address
+//! that comes and goes is followed once in [`REST`].
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -42,6 +43,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const RUN: Duration = Duration::from_mins(15);
 /// How long a run may take to end once it is asked to; shorter than the agent's own patience.
 const GRACE: Duration = Duration::from_secs(3);
+/// From a change of what is advertised until the next one at the soonest.
+const REST: Duration = Duration::from_mins(1);
 /// After a run that came to nothing, the first time and at most.
 const PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
@@ -55,6 +58,9 @@ pub(super) struct Kubeadm {
     /// Those of its own addresses that are on this machine's interfaces.
     here: Vec<IpAddr>,
     known: Known,
+    /// What the manifest told last, and when that became another address.
+    advertised: Option<IpAddr>,
+    changed: Option<Instant>,
     turn: Turn,
     /// How often in a row a run has failed, or has left the address behind.
     vain: u32,
@@ -122,7 +128,13 @@ impl Kubeadm {
             Turn::Idle => std::future::pending().await,
             Turn::Waits(at, _) => {
                 tokio::time::sleep_until(*at).await;
-                self.start();
+                match self.rest() {
+                    Some(rest) => {
+                        self.turn = Turn::Idle;
+                        self.want(rest);
+                    }
+                    None => self.start(),
+                }
             }
             Turn::Runs { ended, again, .. } => {
                 let ended = ended.await;
@@ -131,6 +143,24 @@ impl Kubeadm {
                 self.note(ended, again);
             }
         }
+    }
+
+    /// How long a run that would change the manifest has to wait, because it was changed just now.
+    fn rest(&self) -> Option<Duration> {
+        let over = self.changed.filter(|_| self.known.is_behind())? + REST;
+        let rest = over.saturating_duration_since(Instant::now());
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// What a look has found. While a manifest is out of its place it tells nothing.
+    fn learn(&mut self, known: Known) {
+        if let Some(now) = known.advertises() {
+            let before = self.advertised.replace(now);
+            if before.is_some_and(|before| before != now) {
+                self.changed = Some(Instant::now());
+            }
+        }
+        self.known = known;
     }
 
     fn start(&mut self) {
@@ -266,7 +296,7 @@ impl Agent {
         let look = move || outlook::look(&root, &own);
         // A disk that hangs leaves what was known.
         if let Ok(Ok(known)) = timeout(PATIENCE, self.engine.writer().run(look)).await {
-            self.kubeadm.known = known;
+            self.kubeadm.learn(known);
         }
     }
 }
@@ -274,6 +304,8 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::node::APISERVER_MANIFEST;
+    use crate::root::Root;
 
     fn wait(kubeadm: &Kubeadm) -> Option<Duration> {
         match kubeadm.turn {
@@ -290,6 +322,41 @@ mod tests {
         for vain in [8, 9, 64, u32::MAX] {
             assert_eq!(pause(vain), LONGEST_PAUSE);
         }
+    }
+
+    /// An address that comes and goes does not restart kube-apiserver each time.
+    #[tokio::test]
+    async fn between_two_changes_there_is_a_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let path = dir.path().join(&APISERVER_MANIFEST[1..]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let seen = |manifest: &str, own: &str| {
+            let text = format!(
+                "spec: {{containers: [{{command: [a, --advertise-address={manifest}]}}]}}"
+            );
+            std::fs::write(&path, text).unwrap();
+            let addresses = vec![own.parse().unwrap()];
+            let stable = None;
+            outlook::look(&root, &Own { addresses, stable })
+        };
+        let mut kubeadm = Kubeadm::default();
+        kubeadm.learn(seen("10.0.0.1", "10.0.0.2"));
+        assert_eq!(kubeadm.rest(), None, "the first change is made at once");
+        kubeadm.learn(Known::default());
+        kubeadm.learn(seen("10.0.0.2", "10.0.0.2"));
+        assert_eq!(kubeadm.rest(), None, "nothing would be changed");
+        kubeadm.learn(seen("10.0.0.2", "10.0.0.1"));
+        let rest = kubeadm.rest().unwrap();
+        assert!(rest <= REST && rest > REST / 2, "{rest:?}");
+        kubeadm.obey(&["/bin/true".to_owned()]);
+        kubeadm.want(Duration::ZERO);
+        kubeadm.turn().await;
+        assert!(wait(&kubeadm).unwrap() > SETTLE);
+        kubeadm.changed = Instant::now().checked_sub(REST);
+        kubeadm.want(Duration::ZERO);
+        kubeadm.turn().await;
+        assert!(matches!(kubeadm.turn, Turn::Runs { .. }));
     }
 
     /// A run that fails may change files itself, and would be its own reason for the next one.

@@ -5,7 +5,7 @@
 mod error;
 mod wire;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -78,13 +78,23 @@ pub struct Etcd {
 impl Etcd {
     /// This machine's own member.
     pub fn local(root: &Root) -> Result<Self, Error> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, CLIENTS));
-        let place = Place {
-            addresses: vec![address],
-            names: vec![Ipv4Addr::LOCALHOST.to_string(), "localhost".to_owned()],
+        Self::new(root, "this machine's etcd", Self::here())
+    }
+
+    /// kubeadm has etcd listen at the loopback address of the master's own family
+    /// (`phases/etcd/local.go`, `getEtcdCommand`), and puts both into its certificate.
+    fn here() -> Place {
+        let addresses = [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            Ipv6Addr::LOCALHOST.into(),
+        ];
+        let mut names = addresses.map(|address| address.to_string()).to_vec();
+        names.push("localhost".to_owned());
+        Place {
+            addresses: addresses.map(|it| SocketAddr::new(it, CLIENTS)).to_vec(),
+            names,
             port: CLIENTS,
-        };
-        Self::new(root, "this machine's etcd", place)
+        }
     }
 
     /// The member of a client URL, wherever its host is by the book.
@@ -215,5 +225,19 @@ impl Etcd {
             call,
             reason: error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_member_is_looked_for_in_both_families() {
+        let place = Etcd::here();
+        let addresses: Vec<String> = place.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["127.0.0.1:2379", "[::1]:2379"]);
+        assert_eq!(place.names, ["127.0.0.1", "::1", "localhost"]);
+        assert_eq!(place.port, CLIENTS);
     }
 }

@@ -38,6 +38,9 @@ pub enum Error {
     /// One or both files are wrong; all of it, one line each.
     #[error(transparent)]
     Problems(#[from] Problems),
+    /// The file of a rescue is wrong.
+    #[error("{0}\nput it right, or end the rescue: stayput kubeadm rescue --end")]
+    Rescue(Problems),
     /// Both files are good, but it is not clear which node this is.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -70,8 +73,10 @@ pub fn load(
     };
     let rescue_path = Path::new(rescue::PATH);
     if let Some(file) = read(root, rescue_path)? {
-        let text = text(&file, rescue_path)?;
-        cluster.routes.rescue = rescue::parse(text, &cluster, root.loopback())?;
+        let read = text(&file, rescue_path)
+            .and_then(|text| rescue::parse(text, &cluster, root.loopback()));
+        let (rescue, stale) = read.map_err(Error::Rescue)?;
+        (cluster.routes.rescue, cluster.routes.stale) = (rescue, stale);
     }
     let settings = flags.clone().or(settings);
     let manifest = Path::new(APISERVER_MANIFEST);
@@ -110,4 +115,33 @@ fn hostname(root: &Root) -> Result<String, Error> {
     }
     let system = rustix::system::uname();
     Ok(system.nodename().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker with this rescue in force.
+    fn loaded(rescue: &str) -> Result<Cluster, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("etc/stayput");
+        std::fs::create_dir_all(&folder).unwrap();
+        let cluster = include_str!("../../deploy/examples/cluster.yaml");
+        std::fs::write(folder.join("cluster.yaml"), cluster).unwrap();
+        std::fs::write(folder.join("node.yaml"), "role: worker\n").unwrap();
+        std::fs::write(folder.join("rescue.yaml"), rescue).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let files = ["/etc/stayput/cluster.yaml", "/etc/stayput/node.yaml"].map(Path::new);
+        let loaded = load(&root, files[0], files[1], &NodeSettings::default());
+        loaded.map(|(cluster, _)| cluster)
+    }
+
+    #[test]
+    fn a_rescue_of_a_master_that_is_gone_keeps_nobody_from_starting() {
+        let routes = loaded("gone: 10.0.0.9\nmaster-1: 10.9.0.1\n").unwrap().routes;
+        assert_eq!((routes.rescue.len(), routes.stale.len()), (1, 1));
+        let error = loaded("master-1: here\n").unwrap_err().to_string();
+        assert!(error.contains("/etc/stayput/rescue.yaml:1:11: master-1:"), "{error}");
+        assert!(error.ends_with("stayput kubeadm rescue --end"), "{error}");
+    }
 }

@@ -15,21 +15,20 @@ use std::path::Path;
 use super::cluster::Cluster;
 use super::problem::Problems;
 use super::read;
-use super::report::Report;
 use crate::address::{self, Loopback};
 use crate::name::Name;
 
 /// Where it lies while a rescue is in force.
 pub const PATH: &str = "/etc/stayput/rescue.yaml";
 
-/// Old addresses by master, checked against the cluster file.
-pub(super) fn parse(
-    text: &str,
-    cluster: &Cluster,
-    rules: Loopback,
-) -> Result<BTreeMap<Name, IpAddr>, Problems> {
+/// Old addresses by master, and what is left out: entries of names that are no masters any more.
+pub(super) type Read = (BTreeMap<Name, IpAddr>, Vec<String>);
+
+/// What the file says, checked against the cluster file. A master that has been taken out of that one
+/// is no reason for the others to lose their addresses.
+pub(super) fn parse(text: &str, cluster: &Cluster, rules: Loopback) -> Result<Read, Problems> {
     read::file(text, Path::new(PATH), |tree, report| {
-        let mut rescue = BTreeMap::new();
+        let (mut rescue, mut stale) = (BTreeMap::new(), Vec::new());
         let of = "masters and their old addresses, such as master-1: 10.77.0.11";
         if tree.is_null() {
             report.add(&tree.place, format!("the file is empty; it needs {of}"));
@@ -37,7 +36,12 @@ pub(super) fn parse(
         }
         for (key, value) in tree.entries(of, report)? {
             let place = value.place.key_itself();
-            let Some(name) = report.take(&place, master(cluster, key)) else {
+            let name = Name::parse(key).map_err(|error| error.to_string());
+            let Some(name) = report.take(&place, name) else {
+                continue;
+            };
+            let Some(master) = cluster.master_called(&name) else {
+                stale.push(left_out(cluster, key));
                 continue;
             };
             let parse = |text: &str| address::parse(text, rules);
@@ -50,27 +54,20 @@ pub(super) fn parse(
                     format!("{old} is given twice; a rescue gives each address once"),
                 );
             }
-            if rescue.insert(name, old).is_some() {
+            if rescue.insert(master.name.clone(), old).is_some() {
                 report.add(&place, "is given twice; keep one");
             }
         }
-        is_good(report).then_some(rescue)
+        report.is_empty().then_some((rescue, stale))
     })
 }
 
-fn is_good(report: &Report) -> bool {
-    report.is_empty()
-}
-
-fn master(cluster: &Cluster, text: &str) -> Result<Name, String> {
-    let name = Name::parse(text).map_err(|error| error.to_string())?;
-    match cluster.master_called(&name) {
-        Some(master) => Ok(master.name.clone()),
-        None => Err(format!(
-            "is no master of the cluster file; the masters are {}",
-            cluster.master_names()
-        )),
-    }
+fn left_out(cluster: &Cluster, name: &str) -> String {
+    format!(
+        "{PATH} gives {} its old address back, which is no master of the cluster file (the masters are {}): that is left out; `stayput kubeadm rescue --end` ends the whole rescue",
+        name.escape_debug(),
+        cluster.master_names()
+    )
 }
 
 /// The file's text.
@@ -92,7 +89,7 @@ mod tests {
         sample::cluster(sample::DOMAIN, ["master-1", "master-2"], &[])
     }
 
-    fn parse_here(text: &str) -> Result<BTreeMap<Name, IpAddr>, String> {
+    fn parse_here(text: &str) -> Result<Read, String> {
         parse(text, &cluster(), Loopback::Refused).map_err(|problems| problems.to_string())
     }
 
@@ -104,17 +101,26 @@ mod tests {
             (name("master-2.k8s.internal"), "fd77::12".parse().unwrap()),
         ]);
         let text = render(&cluster(), &rescue);
-        assert_eq!(parse_here(&text), Ok(rescue));
+        assert_eq!(parse_here(&text), Ok((rescue, Vec::new())));
+    }
+
+    #[test]
+    fn a_master_that_is_gone_is_left_out_and_the_others_are_not() {
+        let (rescue, stale) =
+            parse_here("master-9: 10.0.0.9\nmaster-1: 10.77.0.11\n").unwrap();
+        let told: Vec<String> = rescue.iter().map(|(name, old)| format!("{name}={old}")).collect();
+        assert_eq!(told, ["master-1.k8s.internal=10.77.0.11"]);
+        assert_eq!(stale.len(), 1);
+        for word in ["rescue.yaml", "master-9", "master-1, master-2", "stayput kubeadm rescue --end"] {
+            assert!(stale[0].contains(word), "{word}: {stale:?}");
+        }
     }
 
     #[test]
     fn mistakes_are_told_with_their_place() {
         for (text, want) in [
             ("", "the file is empty"),
-            (
-                "master-9: 10.0.0.1",
-                "1:1: master-9: is no master of the cluster file; the masters are master-1, master-2",
-            ),
+            ("-: 10.0.0.1", "1:1: -: "),
             ("master-1: 127.0.0.1", "is a loopback address"),
             (
                 "master-1: 10.0.0.1\nmaster-2: 10.0.0.1",

@@ -29,6 +29,8 @@ pub struct Routes {
     /// Old addresses that are given back for a while, by master: what a rescue says goes before
     /// [`Self::mode`] and `stable`. From a file of its own ([`rescue`](super::rescue)).
     pub rescue: BTreeMap<Name, IpAddr>,
+    /// What that file says of nobody in the cluster file, and is left out; one line each.
+    pub stale: Vec<String>,
 }
 
 /// Whether stable addresses are kept.
@@ -56,6 +58,7 @@ impl Default for Routes {
             names: Target::Current,
             protocol: PROTOCOL,
             rescue: BTreeMap::new(),
+            stale: Vec::new(),
         }
     }
 }
@@ -126,5 +129,6 @@ pub(super) fn read(file: &Fields<'_>, names: &Names, report: &mut Report) -> Opt
         names: target?,
         protocol: protocol?,
         rescue: BTreeMap::new(),
+        stale: Vec::new(),
     })
 }

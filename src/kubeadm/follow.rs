@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use netlink_packet_route::address::AddressFlags;
 
@@ -80,6 +80,18 @@ pub enum Error {
         /// Why not.
         source: static_pod::Error,
     },
+    /// It was exchanged earlier, and no kube-apiserver runs since.
+    #[error(
+        "kube-apiserver does not run since its manifest was changed; the old one is kept as {}: compare them, see the kubelet's log and the container's (crictl logs), and put right what keeps it from starting",
+        kept.display()
+    )]
+    Down {
+        /// The old manifest.
+        kept: PathBuf,
+    },
+    /// Whether it runs cannot be seen.
+    #[error("it is not known whether kube-apiserver runs by its new manifest: {0}")]
+    Unseen(static_pod::Error),
 }
 
 /// kube-apiserver's manifest; `None` where this node has none.
@@ -112,6 +124,10 @@ pub async fn follow(
     };
     let (from, to) = match advertise::decide(&manifest, addresses) {
         Decision::Keep(keep) => {
+            let down = static_pod::unproven(root, processes, POD).map_err(Error::Unseen)?;
+            if let Some(kept) = down {
+                return Err(Error::Down { kept });
+            }
             return Ok(Followed::Kept(advertise::advertised(&manifest), keep));
         }
         Decision::Set { from, to } => (from, to),
@@ -154,6 +170,8 @@ pub fn present(snapshot: &Snapshot) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use netlink_packet_route::address::AddressScope;
 
     use super::*;
@@ -213,7 +231,12 @@ mod tests {
             here: &own,
             stable: None,
         };
-        let machine = (&Processes::new(Path::new("/proc")), &Limits::default());
+        let limits = Limits {
+            back: Duration::from_millis(50),
+            look: Duration::from_millis(10),
+            ..Limits::default()
+        };
+        let machine = (&Processes::new(Path::new("/proc")), &limits);
         follow(root, addresses, 6443, machine, std::future::pending()).await
     }
 
@@ -254,6 +277,46 @@ mod tests {
             followed(&root, "10.0.0.9").await.unwrap(),
             Followed::NoManifest
         );
+    }
+
+    #[tokio::test]
+    async fn an_exchange_whose_process_does_not_come_stays_a_failure_until_it_runs() {
+        let text = |program: &str, address: &str| {
+            format!(
+                "spec:\n  hostNetwork: true\n  containers:\n  - command: [{program}, --advertise-address={address}]\n"
+            )
+        };
+        let (dir, root) = node(&text("no-such-apiserver", "10.0.0.2"));
+        let kept = dir
+            .path()
+            .join("etc/kubernetes/.stayput-restart/kube-apiserver.yaml.replaced");
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::write(&kept, text("no-such-apiserver", "10.0.0.1")).unwrap();
+        for _ in 0..2 {
+            let error = followed(&root, "10.0.0.2").await.unwrap_err();
+            assert!(matches!(error, Error::Down { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.contains("kube-apiserver.yaml.replaced"), "{error}");
+            assert!(kept.exists());
+        }
+        // Yet another address does not make it well either.
+        let error = followed(&root, "10.0.0.3").await.unwrap_err();
+        let not_up = matches!(
+            error,
+            Error::Exchange {
+                source: static_pod::Error::NotUp { .. },
+                ..
+            }
+        );
+        assert!(not_up, "{error}");
+        assert!(kept.exists());
+        // This test's own program stands for kube-apiserver.
+        let own = std::env::current_exe().unwrap();
+        let path = dir.path().join(&APISERVER_MANIFEST[1..]);
+        std::fs::write(&path, text(own.to_str().unwrap(), "10.0.0.3")).unwrap();
+        let current = Followed::Kept("10.0.0.3".parse().ok(), Keep::Current);
+        assert_eq!(followed(&root, "10.0.0.3").await.unwrap(), current);
+        assert!(!kept.parent().unwrap().exists());
     }
 
     #[tokio::test]

@@ -79,6 +79,11 @@ pub fn look(root: &Root, own: &Own) -> Known {
 }
 
 impl Known {
+    /// What the manifest tells kube-apiserver to advertise, if it is there and that is an address.
+    pub fn advertises(&self) -> Option<IpAddr> {
+        self.advertises
+    }
+
     /// Whether kube-apiserver advertises an address that is not this master's any more.
     pub fn is_behind(&self) -> bool {
         matches!(self.decision, Some(Ok(Decision::Set { .. })))

@@ -50,6 +50,9 @@ pub enum Error {
     /// The new manifest cannot be written, or the old one not be replaced.
     #[error("cannot prepare the new manifest: {0}; nothing has changed")]
     Prepare(#[source] file::Error),
+    /// The one before the last exchange is of no use any more, and stays.
+    #[error("the pod runs by its new manifest, and the old one that is kept cannot be removed: {0}; remove it")]
+    Kept(#[source] file::Error),
     /// Processes cannot be seen.
     #[error(transparent)]
     Processes(#[from] processes::Error),

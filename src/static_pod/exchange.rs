@@ -28,7 +28,9 @@ pub struct Change<'a> {
 ///
 /// Where the container does not go in time, and at `stop` before it has gone, the old manifest goes
 /// back. Where the new one's container does not come, the new one stays, and the old one is kept in
-/// [`FOLDER`] for a person, as `POD.yaml.replaced`, until the next exchange.
+/// [`FOLDER`] for a person, as `POD.yaml.replaced`, until the next exchange, or until a process is seen
+/// ([`unproven`](super::unproven())). A pod that does not run is not waited for, unless such a file says
+/// that it was to run.
 ///
 /// With other bytes the kubelet takes it for another pod (its UID is a digest of the manifest), so that
 /// no back-off of the old one applies.
@@ -55,7 +57,7 @@ pub async fn exchange(
     };
     let gone = left.elapsed();
     let others = exchange.finish(root, waited, limits)?;
-    if exchange.before.is_empty() {
+    if exchange.before.is_empty() && !exchange.unproven {
         exchange.forget(root);
         return Ok(Restarted::NotRunning);
     }
@@ -83,6 +85,8 @@ struct Exchange {
     new: Vec<String>,
     /// What ran of the old one when it went.
     before: BTreeSet<Id>,
+    /// An earlier exchange's container has not been seen, so that nothing runs is no state of rest.
+    unproven: bool,
     /// What ran then that could be taken for the new one.
     known: BTreeSet<Id>,
 }
@@ -109,8 +113,8 @@ impl Exchange {
         };
         // What a run that died has left; the one that lies in its place now is newer.
         places.put_back(root)?;
-        file::remove(root, &places.replaced)
-            .and_then(|_| Places::make(root))
+        let unproven = places.exists(root, &places.replaced)?;
+        Places::make(root)
             .and_then(|()| write_like(root, &file, &places.new, change.to))
             .map_err(Error::Prepare)?;
         let running = |command: &[String]| {
@@ -140,6 +144,7 @@ impl Exchange {
             old,
             new,
             before,
+            unproven,
             known,
         }))
     }

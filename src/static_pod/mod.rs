@@ -29,6 +29,7 @@ pub mod places;
 pub mod processes;
 mod restart;
 pub mod stop;
+mod unproven;
 mod wait;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use error::Error;
 pub use exchange::{Change, exchange};
 pub use places::{FOLDER, MANIFESTS, Recovered, is_here, left_out, missing, recover};
 pub use restart::restart;
+pub use unproven::unproven;
 
 /// How long a restart may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

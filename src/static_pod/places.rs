@@ -203,6 +203,10 @@ impl Places {
     /// Lets the new manifest take the place of the one that was taken out.
     pub(super) fn put_in(&self, root: &Root) -> Result<Option<Recovered>, Error> {
         let stuck = |error| self.stuck(error);
+        // Of an earlier exchange. Where it stays, the new manifest goes in all the same.
+        if self.exists(root, &self.aside)? {
+            let _ = file::remove(root, &self.replaced);
+        }
         // Nothing to be moved where a run died just behind this.
         move_file(root, &self.aside, &self.replaced).map_err(stuck)?;
         match move_file(root, &self.new, &self.manifest).map_err(stuck)? {
@@ -236,7 +240,7 @@ impl Places {
         Ok(kept)
     }
 
-    fn exists(&self, root: &Root, path: &Path) -> Result<bool, Error> {
+    pub(super) fn exists(&self, root: &Root, path: &Path) -> Result<bool, Error> {
         let look = |source| file::Error::Io {
             operation: "look for",
             path: path.to_owned(),

@@ -170,6 +170,8 @@ impl From<follow::Error> for Failure {
         match error {
             follow::Error::Read(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Manifest(_) => Self::new(exit::BAD_DATA, error),
+            follow::Error::Down { .. } => Self::new(exit::UNAVAILABLE, error),
+            follow::Error::Unseen(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Exchange { ref source, .. } => {
                 let code = match source {
                     static_pod::Error::Stopped(_)
