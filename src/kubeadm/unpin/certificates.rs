@@ -1,6 +1,7 @@
 //! The serving certificates: names that they lack, which go in first of all, and addresses that can
 //! change, which go out last of all.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::difference;
@@ -24,18 +25,21 @@ pub struct Serving {
     pub key: std::path::PathBuf,
     /// Names and addresses that it lacks.
     pub lacks: Names,
-    /// Addresses in it that can change, and that nobody asks for.
+    /// Addresses in it that are or were a master's, and that nobody asks for: these go.
     pub old: Vec<IpAddr>,
     /// Addresses in it that can change, and that kubeadm's configuration asks for.
     pub asked_for: Vec<IpAddr>,
+    /// Addresses in it that can change, and that are nobody's who is known: a load balancer's, maybe.
+    pub strange: Vec<IpAddr>,
 }
 
-/// What there is to do. `keep` are addresses that kubeadm's configuration asks for, by certificate;
-/// without `etcd`, this master runs none. What is there and unusable is an error for a person.
+/// What there is to do. `masters` are addresses that are or were a master's, `keep` those that
+/// kubeadm's configuration asks for, by certificate; without `etcd`, this master runs none. What is there and unusable is an error for a person.
 pub fn serving(
     wanted: &Wanted,
     inventory: &Inventory,
     keep: &[Vec<IpAddr>; 3],
+    masters: &BTreeSet<IpAddr>,
     etcd: bool,
     ways: &Ways,
 ) -> Result<Vec<Serving>, String> {
@@ -58,7 +62,11 @@ pub fn serving(
         let wants = &item.profile.names;
         let pinning = names.addresses.iter().copied();
         let pinning = pinning.filter(|it| ways.pins(*it) && !wants.addresses.contains(it));
-        let (asked_for, old) = pinning.partition(|address| keep.contains(address));
+        let (asked_for, rest): (Vec<_>, Vec<_>) =
+            pinning.partition(|address| keep.contains(address));
+        let (old, strange) = rest
+            .into_iter()
+            .partition(|address| masters.contains(&address.to_canonical()));
         let path = item.path().to_owned();
         all.push(Serving {
             id: item.id.clone(),
@@ -67,6 +75,7 @@ pub fn serving(
             lacks: names.lacks(wants),
             old,
             asked_for,
+            strange,
         });
     }
     Ok(all)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::{backup, owed};
+use super::{backup, known, owed};
 use crate::api::{etcd, kubernetes};
 use crate::pki::{moment, session};
 use crate::{file, process, static_pod};
@@ -46,6 +46,9 @@ pub enum Error {
     /// What is owed.
     #[error(transparent)]
     Owed(#[from] owed::Error),
+    /// Which addresses are masters'.
+    #[error(transparent)]
+    Known(#[from] known::Error),
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] file::Error),

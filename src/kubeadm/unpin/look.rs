@@ -2,6 +2,7 @@
 //! and the work that its stages mean. Nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use super::objects::{self, DAEMON_SET, Map, Mend, PODS, Rollout, rollout};
 use super::plan::{Change, Facts, Member, Other, Stand};
 use super::site::Site;
 use super::stage::{ANNOTATION, Record, Stage};
-use super::{agent, difference, manifests, owed};
+use super::{agent, difference, guard, known, manifests, owed};
 use crate::api::etcd::{self, Etcd};
 use crate::config::cluster::Master;
+use crate::kubeadm::audit;
+use crate::kubeadm::pin::Pin;
 use crate::name::Name;
 use crate::pki::inventory;
 use crate::pki::live;
@@ -40,6 +43,12 @@ pub struct Look {
     pub said: Option<Record>,
     /// What the operator should know, and nobody mends.
     pub notices: Vec<String>,
+    /// What may go wrong later.
+    pub warnings: Vec<String>,
+    /// What pins here, and no stage mends.
+    pub by_hand: Vec<Pin>,
+    /// Addresses that are known to be, or to have been, a master's.
+    pub masters: BTreeSet<IpAddr>,
 }
 
 /// What is to be done, by stage.
@@ -91,18 +100,56 @@ pub async fn look(site: &Site) -> Result<Look, Error> {
     };
     look.facts.node = site.node.kubernetes_name.to_string();
     look.facts.master = site.node.master().cloned();
-    look.stand(Stage::Agent, agent::stand(site).await);
+    let release = look.release(site).await?;
+    let agent = match release {
+        Ok(()) => agent::stand(site).await,
+        Err(reason) => Stand::Bad(reason),
+    };
+    look.stand(Stage::Agent, agent);
     look.kubeconfigs(site);
     match site.node.master() {
         Some(master) => look.on_master(site, master).await?,
         None => look.on_worker(site).await,
     }
+    look.audit(site);
     Ok(look)
 }
 
 impl Look {
     fn stand(&mut self, stage: Stage, stand: Stand) {
         self.facts.stands.insert(stage, stand);
+    }
+
+    /// Whether this release can do with names. What kube-apiserver says goes before the cluster file.
+    async fn release(&mut self, site: &Site) -> Result<Result<(), String>, Error> {
+        let version = site.api.get("/version").await?;
+        let minor = version.as_ref().and_then(guard::minor);
+        let minor = minor.unwrap_or(site.cluster.kubernetes.minor);
+        Ok(guard::release(&site.cluster, minor).map(|warning| self.warnings.extend(warning)))
+    }
+
+    /// What no stage mends; the last one does not begin while that breaks this master.
+    fn audit(&mut self, site: &Site) {
+        let view = site.view();
+        let found = audit::node(&site.root, &view);
+        let open = self.facts.stands.values().any(|it| *it != Stand::Done);
+        let before = self.facts.stands.iter();
+        let mut before = before.filter(|(stage, _)| **stage < Stage::Addresses);
+        let early = before.any(|(_, stand)| *stand != Stand::Done);
+        let follows = !site.cluster.kubeadm.follow.is_empty();
+        self.by_hand = guard::by_hand(found.pins, early, follows);
+        if let Some(stand) = self.facts.stands.remove(&Stage::Addresses) {
+            let rescued = !site.cluster.routes.rescue.is_empty();
+            let stand = guard::addresses(stand, &self.by_hand, rescued);
+            self.stand(Stage::Addresses, stand);
+        }
+        if open {
+            // The rest of it is told when nothing else is left.
+            self.by_hand
+                .retain(|pin| guard::is_fatal(std::slice::from_ref(pin)));
+        } else {
+            self.notices.extend(found.unread);
+        }
     }
 
     fn kubeconfigs(&mut self, site: &Site) {
@@ -132,14 +179,19 @@ impl Look {
     }
 
     async fn on_master(&mut self, site: &Site, me: &Name) -> Result<(), Error> {
+        self.masters = known::read(&site.root)?;
+        self.masters.extend(site.ways.addresses.keys());
+        self.masters.extend(site.cluster.routes.rescue.values());
         self.nodes(site, site.api.list("/api/v1/nodes").await?)?;
-        let maps = self.objects(site).await?;
         let etcd = self.manifests(site, me);
-        self.certificates(site, &maps, etcd).await?;
         if etcd {
             self.members(site, me).await?;
         }
-        Ok(())
+        let masters = std::mem::take(&mut self.masters).into_iter();
+        let masters = masters.map(|it| it.to_canonical());
+        self.masters = masters.filter(|it| site.ways.pins(*it)).collect();
+        let maps = self.objects(site).await?;
+        self.certificates(site, &maps, etcd).await
     }
 
     /// The other nodes, and what they say.
@@ -150,6 +202,8 @@ impl Look {
                 .unwrap_or_default()
                 .to_owned()
         };
+        let masters = nodes.iter().filter(|node| is_control_plane(node));
+        self.masters.extend(masters.flat_map(internal_addresses));
         let mut left: BTreeMap<String, Option<Record>> = nodes
             .iter()
             .map(|node| (name_of(node), record(node)))
@@ -195,7 +249,7 @@ impl Look {
             let Some(found) = site.api.get(&map.path()).await? else {
                 continue;
             };
-            match objects::config_map(map, &found, &site.ways) {
+            match objects::config_map(map, &found, &self.masters, &site.ways) {
                 Ok(Some(mend)) => {
                     changes.push(mend.change.clone());
                     self.work.maps.push(mend);
@@ -237,6 +291,15 @@ impl Look {
         let apiserver = manifest(site, APISERVER, |text| {
             manifests::apiserver(text, &site.ways)
         });
+        // As they are, whether they are to be changed or not.
+        let text = |path: &str| {
+            let bytes = site.root.read(Path::new(path), LIMIT).ok()??;
+            String::from_utf8(bytes).ok()
+        };
+        let named = text(ETCD).map(|text| manifests::etcd_addresses(&text));
+        self.masters.extend(named.into_iter().flatten());
+        let advertised = text(APISERVER).and_then(|text| manifests::advertised_address(&text));
+        self.masters.extend(advertised);
         let (stand, new) = stand_of(ETCD, etcd);
         self.work.etcd = new;
         let has_etcd = stand.is_some();
@@ -255,7 +318,7 @@ impl Look {
         let inventory = inventory::take(&site.root, &wanted);
         let found = objects::wanted_addresses(maps)
             .map_err(|error| format!("{} {error}", Map::Kubeadm.place()))
-            .and_then(|keep| serving(&wanted, &inventory, &keep, etcd, &site.ways));
+            .and_then(|keep| serving(&wanted, &inventory, &keep, &self.masters, etcd, &site.ways));
         let all = match found {
             Ok(all) => all,
             Err(reason) => {
@@ -284,6 +347,16 @@ impl Look {
                 addresses.join(" --drop-name "),
             ));
         }
+        for kept in all.iter().filter(|it| !it.strange.is_empty()) {
+            let addresses: Vec<String> = kept.strange.iter().map(ToString::to_string).collect();
+            self.notices.push(format!(
+                "{} keeps {}, which nobody knows as a master's: a load balancer's, maybe; if nobody dials it any more, take it out: stayput certs renew {} --force --drop-name {}",
+                kept.path.display(),
+                addresses.join(" and "),
+                kept.id,
+                addresses.join(" --drop-name "),
+            ));
+        }
         self.work.serving = all;
         self.stand(Stage::Certificates, open(adding));
         self.stand(Stage::Addresses, open(dropping));
@@ -295,6 +368,9 @@ impl Look {
         let local = Etcd::local(&site.root)?;
         let own = local.status().await?.id;
         for member in local.members().await? {
+            let urls = member.peer_urls.iter();
+            self.masters
+                .extend(urls.filter_map(|url| manifests::url_address(url)));
             if member.id == own {
                 self.peer(site, me, &member);
                 continue;
@@ -344,7 +420,29 @@ fn open(changes: Vec<Change>) -> Stand {
 /// What a Node says of itself.
 fn record(node: &Value) -> Option<Record> {
     let text = node["metadata"]["annotations"][ANNOTATION].as_str()?;
-    Record::read(text)
+    let mut record = Record::read(text)?;
+    // A worker's kubelet may annotate its own Node, but not label it as a master.
+    if !is_control_plane(node) {
+        record.master = None;
+    }
+    Some(record)
+}
+
+/// Whether kubeadm has labelled a Node as a master.
+fn is_control_plane(node: &Value) -> bool {
+    let labels = &node["metadata"]["labels"];
+    let is = |role: &str| !labels[format!("node-role.kubernetes.io/{role}")].is_null();
+    is("control-plane") || is("master")
+}
+
+/// The addresses at which a Node is reached within the cluster.
+pub(super) fn internal_addresses(node: &Value) -> Vec<IpAddr> {
+    let all = node["status"]["addresses"].as_array();
+    let all = all.into_iter().flatten();
+    let internal = all.filter(|it| it["type"] == "InternalIP");
+    internal
+        .filter_map(|it| it["address"].as_str()?.parse().ok())
+        .collect()
 }
 
 /// The Node of a master: the one that says so, else the one of its name.
@@ -367,7 +465,7 @@ type Read = Option<Result<Option<NewManifest>, String>>;
 fn manifest(
     site: &Site,
     path: &str,
-    new: impl FnOnce(&str) -> Result<Option<String>, crate::kubeadm::manifest::Error>,
+    new: impl FnOnce(&str) -> Result<Option<String>, manifests::Error>,
 ) -> Read {
     let bytes = match site.root.read(Path::new(path), LIMIT) {
         Ok(bytes) => bytes?,
@@ -441,4 +539,37 @@ async fn serves_names(site: &Site, master: &Master) -> bool {
         })
     };
     tokio::task::spawn_blocking(asked).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_master_s_node_is_believed_to_be_one() {
+        let said = r#"{"at":null,"done":"peer","master":"master-1.k8s.internal"}"#;
+        let node = |label: &str| {
+            json!({
+                "metadata": {"annotations": {ANNOTATION: said}, "labels": {label: ""}},
+                "status": {"addresses": [
+                    {"type": "Hostname", "address": "w"},
+                    {"type": "InternalIP", "address": "10.77.0.11"},
+                ]},
+            })
+        };
+        for (label, is) in [
+            ("node-role.kubernetes.io/control-plane", true),
+            ("node-role.kubernetes.io/master", true),
+            ("kubernetes.io/os", false),
+        ] {
+            let record = record(&node(label)).unwrap();
+            assert_eq!(record.master.is_some(), is, "{label}");
+            assert_eq!(record.done, Some(Stage::Peer));
+        }
+        let address: IpAddr = "10.77.0.11".parse().unwrap();
+        assert_eq!(internal_addresses(&node("x")), [address]);
+        assert!(internal_addresses(&json!({})).is_empty());
+    }
 }

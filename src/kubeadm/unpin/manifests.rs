@@ -3,9 +3,42 @@
 //! kube-apiserver's `--advertise-address` stays: it has to be an address, and `stayput kubeadm follow`
 //! keeps it at the current one.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::pins::{Url, Ways};
-use crate::kubeadm::manifest::{Edit, Error, Manifest};
+use crate::kubeadm::manifest::{self, Edit, Manifest};
 use crate::name::Name;
+
+/// Why a manifest is left to a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read, or not be changed safely.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    /// etcd without TLS, which is not to be opened to every network that the machine is in.
+    #[error(
+        "has {url} in --{flag}: etcd without TLS is not put on all addresses; write https:// or a loopback address there by hand"
+    )]
+    Plain {
+        /// The flag.
+        flag: &'static str,
+        /// The URL.
+        url: String,
+    },
+    /// Two kinds of servers at one port, which can be so only at different addresses.
+    #[error(
+        "has {one} and {other} in --{flag}: on all addresses these would be one port; give one of them another port by hand"
+    )]
+    Clash {
+        /// The flag.
+        flag: &'static str,
+        /// The URL that pins.
+        one: String,
+        /// The one that does not.
+        other: String,
+    },
+}
 
 /// What kubeadm's upgrade, join and reset read back.
 const ETCD_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
@@ -24,9 +57,17 @@ pub fn etcd(text: &str, me: &Name, ways: &Ways) -> Result<Option<String>, Error>
         "listen-peer-urls",
         "listen-metrics-urls",
     ] {
-        edits.extend(flag_edit(&manifest, flag, |urls| listening(urls, ways)));
+        let Some(urls) = manifest.flag(flag) else {
+            continue;
+        };
+        encrypted(flag, &urls.value, ways)?;
+        let new = listening(flag, &urls.value, ways)?;
+        edits.extend(flag_edit(&manifest, flag, |_| new));
     }
     for flag in ["advertise-client-urls", "initial-advertise-peer-urls"] {
+        if let Some(urls) = manifest.flag(flag) {
+            encrypted(flag, &urls.value, ways)?;
+        }
         edits.extend(flag_edit(&manifest, flag, |urls| named(urls, me, ways)));
     }
     edits.extend(flag_edit(&manifest, "initial-cluster", |members| {
@@ -79,6 +120,42 @@ fn changed(manifest: &Manifest, text: &str, edits: &[Edit]) -> Result<Option<Str
     Ok((new != text).then_some(new))
 }
 
+/// The addresses of masters that etcd's manifest names: this one's own, and those that its members had
+/// when it was made.
+pub fn etcd_addresses(text: &str) -> BTreeSet<IpAddr> {
+    let Ok(manifest) = Manifest::parse(text) else {
+        return BTreeSet::new();
+    };
+    let flags = [
+        "listen-client-urls",
+        "listen-peer-urls",
+        "advertise-client-urls",
+        "initial-advertise-peer-urls",
+        "initial-cluster",
+    ];
+    let values = flags.iter().filter_map(|flag| manifest.flag(flag));
+    let values = values.chain(manifest.annotation(ETCD_URLS));
+    let mut all = BTreeSet::new();
+    for value in values {
+        for url in value.value.split(',') {
+            let url = url.split_once('=').map_or(url, |(_, url)| url);
+            all.extend(url_address(url));
+        }
+    }
+    all
+}
+
+/// The address of this master that kube-apiserver's manifest names.
+pub fn advertised_address(text: &str) -> Option<IpAddr> {
+    let manifest = Manifest::parse(text).ok()?;
+    manifest.flag("advertise-address")?.value.parse().ok()
+}
+
+/// The address that a URL's host is, if it is one.
+pub fn url_address(url: &str) -> Option<IpAddr> {
+    Url::read(url)?.host.parse().ok()
+}
+
 fn flag_edit(
     manifest: &Manifest,
     name: &str,
@@ -91,19 +168,54 @@ fn flag_edit(
     })
 }
 
-/// URLs to listen at: on every address, where one of them pins.
-fn listening(urls: &str, ways: &Ways) -> Option<String> {
-    if !urls.split(',').any(|url| ways.url_pins(url)) {
-        return None;
+/// Refuses to open a server without TLS. Metrics are served so everywhere, and hold no secrets.
+fn encrypted(flag: &'static str, urls: &str, ways: &Ways) -> Result<(), Error> {
+    let is_plain = |url: &&str| url.starts_with("http://") && ways.url_pins(url);
+    match urls.split(',').find(is_plain) {
+        Some(url) if flag != "listen-metrics-urls" => Err(Error::Plain {
+            flag,
+            url: url.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// URLs to listen at: those that pin at every address. Another one goes only where one of these is the
+/// same port with the same scheme: then it is meant already, and could not be bound beside it.
+fn listening(flag: &'static str, urls: &str, ways: &Ways) -> Result<Option<String>, Error> {
+    let pinning: Vec<(&str, Url<'_>)> = urls
+        .split(',')
+        .filter(|url| ways.url_pins(url))
+        .filter_map(|url| Some((url, Url::read(url)?)))
+        .collect();
+    if pinning.is_empty() {
+        return Ok(None);
     }
     let mut all: Vec<String> = Vec::new();
-    for url in urls.split(',').filter_map(Url::read) {
-        let any = url.at(ANY);
-        if !all.contains(&any) {
-            all.push(any);
+    for url in urls.split(',') {
+        let new = match Url::read(url) {
+            Some(parts) if ways.url_pins(url) => parts.at(ANY),
+            Some(parts) => match pinning
+                .iter()
+                .find(|(_, other)| other.port() == parts.port())
+            {
+                Some((_, other)) if other.scheme == parts.scheme => continue,
+                Some((one, _)) => {
+                    return Err(Error::Clash {
+                        flag,
+                        one: (*one).to_owned(),
+                        other: url.to_owned(),
+                    });
+                }
+                None => url.to_owned(),
+            },
+            None => url.to_owned(),
+        };
+        if !all.contains(&new) {
+            all.push(new);
         }
     }
-    Some(all.join(","))
+    Ok(Some(all.join(",")))
 }
 
 /// URLs that others are told: by name, those that pin.
@@ -185,6 +297,43 @@ mod tests {
     }
 
     #[test]
+    fn an_etcd_without_tls_is_not_opened() {
+        for (old, new) in [
+            (
+                "listen-client-urls=https://127.0.0.1:2379,https://10.77.0.11",
+                "listen-client-urls=https://127.0.0.1:2379,http://10.77.0.11",
+            ),
+            ("listen-peer-urls=https", "listen-peer-urls=http"),
+            (
+                "initial-advertise-peer-urls=https",
+                "initial-advertise-peer-urls=http",
+            ),
+        ] {
+            let text = ETCD.replace(old, new);
+            assert_ne!(text, ETCD, "{old}");
+            let refused = etcd(&text, &me(), &sample());
+            assert!(matches!(refused, Err(Error::Plain { .. })), "{refused:?}");
+        }
+        // Metrics are without TLS anyway.
+        let metrics = ETCD.replace("http://127.0.0.1:2381", "http://10.77.0.11:2381");
+        let new = etcd(&metrics, &me(), &sample()).unwrap().unwrap();
+        assert!(new.contains("--listen-metrics-urls=http://0.0.0.0:2381"));
+    }
+
+    #[test]
+    fn whose_addresses_the_manifests_name_is_known() {
+        let own: IpAddr = "10.77.0.11".parse().unwrap();
+        assert!(etcd_addresses(ETCD).contains(&own));
+        assert_eq!(advertised_address(APISERVER), Some(own));
+        assert!(etcd_addresses("nothing").is_empty());
+        let joined = ETCD.replace(
+            "--initial-cluster=",
+            "--initial-cluster=m=https://[fd77::12]:2380,",
+        );
+        assert!(etcd_addresses(&joined).contains(&"fd77::12".parse().unwrap()));
+    }
+
+    #[test]
     fn a_stock_apiserver_is_probed_on_loopback_and_keeps_its_address() {
         let new = apiserver(APISERVER, &sample()).unwrap().unwrap();
         let lines = lines(APISERVER, &new);
@@ -222,15 +371,32 @@ mod tests {
                 Some("https://0.0.0.0:2379"),
             ),
             ("https://[fd77::11]:2380", Some("https://0.0.0.0:2380")),
+            // What does not pin stays, unless it is the same port.
             (
                 "https://127.0.0.1:2379,https://10.1.1.1:12379",
-                Some("https://0.0.0.0:2379,https://0.0.0.0:12379"),
+                Some("https://127.0.0.1:2379,https://0.0.0.0:12379"),
+            ),
+            (
+                "http://127.0.0.1:12379,https://10.77.0.11:2379",
+                Some("http://127.0.0.1:12379,https://0.0.0.0:2379"),
+            ),
+            (
+                "https://10.77.0.11:2379,https://[::1]:2379,https://10.254.0.1:2379",
+                Some("https://0.0.0.0:2379"),
+            ),
+            (
+                "https://10.77.0.11:2379,https://10.78.0.11:2379",
+                Some("https://0.0.0.0:2379"),
             ),
             ("https://127.0.0.1:2379,https://10.254.0.1:2379", None),
             ("https://0.0.0.0:2379", None),
         ] {
-            assert_eq!(listening(urls, &ways).as_deref(), want, "{urls}");
+            let new = listening("listen-client-urls", urls, &ways).unwrap();
+            assert_eq!(new.as_deref(), want, "{urls}");
         }
+        let clash = "http://127.0.0.1:2379,https://10.77.0.11:2379";
+        let refused = listening("listen-client-urls", clash, &ways);
+        assert!(matches!(refused, Err(Error::Clash { .. })), "{refused:?}");
         for (urls, want) in [
             (
                 "https://10.77.0.11:2379",

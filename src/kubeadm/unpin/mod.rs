@@ -15,6 +15,8 @@ pub mod certificates;
 pub mod difference;
 pub mod error;
 pub mod groups;
+pub mod guard;
+pub mod known;
 pub mod kubeconfigs;
 pub mod look;
 pub mod manifests;

@@ -2,6 +2,7 @@
 //! pods, which read theirs only when they start.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -80,14 +81,20 @@ pub struct Mend {
     pub change: Change,
 }
 
-/// The `ConfigMap` with names, or `None` where it pins nothing, or has no such text.
-pub fn config_map(map: Map, found: &Value, ways: &Ways) -> Result<Option<Mend>, Error> {
+/// The `ConfigMap` with names, or `None` where it pins nothing, or has no such text. `masters` are
+/// addresses that are or were a master's.
+pub fn config_map(
+    map: Map,
+    found: &Value,
+    masters: &BTreeSet<IpAddr>,
+    ways: &Ways,
+) -> Result<Option<Mend>, Error> {
     let Some(old) = found["data"][map.key()].as_str() else {
         return Ok(None);
     };
     let place = map.place();
     let mended = match map {
-        Map::Kubeadm => cluster_configuration(old, ways)?
+        Map::Kubeadm => cluster_configuration(old, masters, ways)?
             .map(|text| (difference::of_texts(&place, old, &text), text)),
         Map::ClusterInfo | Map::KubeProxy => mended(old, &ways.endpoint_url(), None, ways)?
             .map(|mended| (shown(&place, &mended), mended.text.to_string())),
@@ -110,8 +117,13 @@ pub fn config_map(map: Map, found: &Value, ways: &Ways) -> Result<Option<Mend>, 
 }
 
 /// kubeadm's `ClusterConfiguration` with the endpoint's name as `controlPlaneEndpoint`, where that is an
-/// address, or nothing. A name that somebody else keeps true stays.
-fn cluster_configuration(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
+/// address, or nothing. A name that somebody else keeps true stays. An address that is no master's, such
+/// as a load balancer's, stays in kube-apiserver's certificates: it is asked for by `certSANs` from now on.
+fn cluster_configuration(
+    text: &str,
+    masters: &BTreeSet<IpAddr>,
+    ways: &Ways,
+) -> Result<Option<String>, Error> {
     const KEY: &str = "controlPlaneEndpoint";
     let tree = kubeconfigs::parse(text)?;
     let endpoint = format!("{}:{}", ways.endpoint.0, ways.endpoint.1);
@@ -127,7 +139,55 @@ fn cluster_configuration(text: &str, ways: &Ways) -> Result<Option<String>, Erro
     }
     let line = yaml::locate(text, &field.spot).map_or(1, |place| place.line);
     let new = replaced(text, &tree, &field.spot, old, &endpoint);
-    new.map(Some).ok_or(Error::Unchangeable(line))
+    let new = new.ok_or(Error::Unchangeable(line))?;
+    let foreign = host.parse().ok().map(|host: IpAddr| host.to_canonical());
+    match foreign.filter(|host| !masters.contains(host)) {
+        Some(host) => asking_for(&new, host)
+            .map(Some)
+            .ok_or(Error::Unchangeable(line)),
+        None => Ok(Some(new)),
+    }
+}
+
+/// A `ClusterConfiguration` that asks for an address in kube-apiserver's certificates. It is written anew
+/// where it does not yet: kubeadm does so too.
+fn asking_for(text: &str, address: IpAddr) -> Option<String> {
+    let mut tree = yaml::parse(text).ok()?;
+    let names = entry(
+        entry(&mut tree, "apiServer", || Tree::Mapping(Vec::new()))?,
+        "certSANs",
+        || Tree::Sequence(Vec::new()),
+    )?;
+    if matches!(names, Tree::Null) {
+        *names = Tree::Sequence(Vec::new());
+    }
+    let Tree::Sequence(names) = names else {
+        return None;
+    };
+    let is_it = |name: &Tree| matches!(name, Tree::String(name) if name.parse() == Ok(address));
+    if names.iter().any(is_it) {
+        return Some(text.to_owned());
+    }
+    names.push(Tree::String(address.to_string()));
+    let outcome = yaml::write(&tree);
+    (yaml::parse(&outcome).ok()? == tree).then_some(outcome)
+}
+
+/// A mapping's value of a key, which is put there if it is not.
+fn entry<'a>(tree: &'a mut Tree, key: &str, empty: fn() -> Tree) -> Option<&'a mut Tree> {
+    if matches!(tree, Tree::Null) {
+        *tree = Tree::Mapping(Vec::new());
+    }
+    let Tree::Mapping(entries) = tree else {
+        return None;
+    };
+    if let Some(index) = entries.iter().position(|(name, _)| name == key) {
+        return entries.get_mut(index).map(|(_, value)| value);
+    }
+    let index = entries.iter().position(|(name, _)| name.as_str() > key);
+    let index = index.unwrap_or(entries.len());
+    entries.insert(index, (key.to_owned(), empty()));
+    entries.get_mut(index).map(|(_, value)| value)
 }
 
 /// A mapping's text with one more key, where the order of keys asks for it.
@@ -231,7 +291,7 @@ fn annotation(object: &Value) -> Option<&str> {
 
 /// Addresses that kubeadm's configuration asks for in certificates: of kube-apiserver, of etcd's server
 /// and of its peers. A person wanted them there, so they stay.
-pub fn wanted_addresses(kubeadm: &Value) -> Result<[Vec<std::net::IpAddr>; 3], Error> {
+pub fn wanted_addresses(kubeadm: &Value) -> Result<[Vec<IpAddr>; 3], Error> {
     let text = kubeadm["data"][Map::Kubeadm.key()].as_str();
     let tree = kubeconfigs::parse(text.unwrap_or_default())?;
     let top = At::top(&tree);
@@ -261,12 +321,16 @@ mod tests {
         })
     }
 
+    fn masters() -> BTreeSet<IpAddr> {
+        sample().addresses.keys().copied().collect()
+    }
+
     /// The text afterwards.
     fn text(which: Map, text: &str) -> Option<String> {
-        let mend = config_map(which, &map(which, text), &sample()).unwrap()?;
+        let mend = config_map(which, &map(which, text), &masters(), &sample()).unwrap()?;
         assert_eq!(mend.new["metadata"]["resourceVersion"], "7");
         assert_eq!(mend.new["data"]["other"], "stays");
-        let again = config_map(which, &mend.new, &sample()).unwrap();
+        let again = config_map(which, &mend.new, &masters(), &sample()).unwrap();
         assert_eq!(again, None, "a second run finds something");
         Some(mend.new["data"][which.key()].as_str().unwrap().to_owned())
     }
@@ -290,6 +354,42 @@ mod tests {
     }
 
     #[test]
+    fn a_load_balancer_stays_in_the_certificates() {
+        let vip: IpAddr = "10.77.0.100".parse().unwrap();
+        for server in [
+            "apiServer:\n  certSANs:\n  - 203.0.113.9\n  timeoutForControlPlane: 4m0s\n",
+            "apiServer:\n  timeoutForControlPlane: 4m0s\n",
+            "apiServer: {}\n",
+            "apiServer:\n",
+            "",
+        ] {
+            let old = format!(
+                "{server}apiVersion: kubeadm.k8s.io/v1beta2\ncontrolPlaneEndpoint: {vip}:6443\nkubernetesVersion: \"1.20\"\n"
+            );
+            let new = text(Map::Kubeadm, &old).unwrap();
+            let [api, ..] = wanted_addresses(&map(Map::Kubeadm, &new)).unwrap();
+            assert!(api.contains(&vip), "{new}");
+            assert_eq!(api.len(), 1 + usize::from(server.contains("203")), "{new}");
+            let tree = yaml::parse(&new).unwrap();
+            let at = |key| {
+                At::top(&tree)
+                    .field(key)
+                    .and_then(|it| it.text().map(str::to_owned))
+            };
+            assert_eq!(at("controlPlaneEndpoint").unwrap(), "api.k8s.internal:8443");
+            assert_eq!(at("kubernetesVersion").unwrap(), "1.20");
+            assert_eq!(new.contains("4m0s"), server.contains("4m0s"));
+        }
+        // One that is asked for already is asked for once, and the text stays as it was.
+        let old = CLUSTER.replace(
+            "controllerManager",
+            "controlPlaneEndpoint: 203.0.113.9:6443\ncontrollerManager",
+        );
+        let want = old.replace("203.0.113.9:6443", "api.k8s.internal:8443");
+        assert_eq!(text(Map::Kubeadm, &old).unwrap(), want);
+    }
+
+    #[test]
     fn kubeconfigs_in_config_maps_are_mended_like_files() {
         let old = "apiVersion: v1\nclusters:\n- cluster:\n    server: https://10.77.0.11:6443\n  name: \"\"\n";
         for which in [Map::ClusterInfo, Map::KubeProxy] {
@@ -299,7 +399,7 @@ mod tests {
         assert_eq!(text(Map::ClusterInfo, "clusters: []\n"), None);
         let nothing = json!({"metadata": {}});
         assert_eq!(
-            config_map(Map::KubeProxy, &nothing, &sample()).unwrap(),
+            config_map(Map::KubeProxy, &nothing, &masters(), &sample()).unwrap(),
             None
         );
     }
@@ -308,7 +408,7 @@ mod tests {
     fn kube_proxy_is_rolled_out_once_after_its_map_was_changed() {
         let old = "clusters:\n- cluster:\n    server: https://10.77.0.11:6443\n";
         let before = map(Map::KubeProxy, old);
-        let mend = config_map(Map::KubeProxy, &before, &sample())
+        let mend = config_map(Map::KubeProxy, &before, &masters(), &sample())
             .unwrap()
             .unwrap();
         let none = BTreeSet::new();
@@ -367,8 +467,8 @@ mod tests {
     fn addresses_that_kubeadm_was_asked_for_are_known() {
         let text = format!("{CLUSTER}etcd:\n  local:\n    serverCertSANs: [10.1.1.1, x]\n");
         let [api, server, peer] = wanted_addresses(&map(Map::Kubeadm, &text)).unwrap();
-        assert_eq!(api, ["203.0.113.9".parse::<std::net::IpAddr>().unwrap()]);
-        assert_eq!(server, ["10.1.1.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(api, ["203.0.113.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(server, ["10.1.1.1".parse::<IpAddr>().unwrap()]);
         assert!(peer.is_empty());
         assert!(
             wanted_addresses(&json!({}))

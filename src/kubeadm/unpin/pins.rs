@@ -100,6 +100,12 @@ impl<'a> Url<'a> {
         (!host.is_empty()).then_some(Self { scheme, host, rest })
     }
 
+    /// The port, if it is given.
+    pub fn port(self) -> Option<u16> {
+        let rest = self.rest.strip_prefix(':')?;
+        rest.split('/').next()?.parse().ok()
+    }
+
     /// The same URL with another host.
     pub fn at(self, host: &str) -> String {
         format!("{}{host}{}", self.scheme, self.rest)

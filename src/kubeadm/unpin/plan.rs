@@ -7,7 +7,7 @@
 //! ```text
 //! every master: certificates ─┐
 //! every node:   agent ────────┴▶ masters one by one: kubeconfigs, etcd, apiserver, peer ─┐
-//!                                workers: kubeconfigs ───────────────────────────────────┴▶ cluster ─▶ addresses
+//!                                workers: kubeconfigs ───────────────────────────────────┴▶ cluster ─▶ masters one by one: addresses
 //! ```
 //!
 //! It is kept by what nodes say of themselves ([`Record`]). A node that says nothing has done nothing.
@@ -191,10 +191,15 @@ impl Facts {
             Stage::Agent | Stage::Certificates => Vec::new(),
             Stage::Kubeconfigs | Stage::Etcd | Stage::Apiserver | Stage::Peer => {
                 let mut waits = self.lacking(Stage::Certificates, Stage::Agent);
-                waits.extend(self.before_me());
+                waits.extend(self.before_me(Stage::Peer));
                 waits
             }
-            Stage::Cluster | Stage::Addresses => self.lacking(Stage::Peer, Stage::Peer),
+            Stage::Cluster => self.lacking(Stage::Peer, Stage::Peer),
+            Stage::Addresses => {
+                let mut waits = self.lacking(Stage::Peer, Stage::Peer);
+                waits.extend(self.before_me(Stage::Addresses));
+                waits
+            }
         };
         waits.sort();
         waits.dedup_by(|later, earlier| later.node == earlier.node);
@@ -213,15 +218,15 @@ impl Facts {
         waits
     }
 
-    /// On a master: the masters before it in the cluster file that are not through, and any at all that
-    /// is in the middle of something.
-    fn before_me(&self) -> Vec<Wait> {
+    /// On a master: the masters before it in the cluster file that are not past `stage`, and any at all
+    /// that is in the middle of something.
+    fn before_me(&self, stage: Stage) -> Vec<Wait> {
         let Some(me) = &self.master else {
             return Vec::new();
         };
         let before = self.masters.iter().take_while(|it| it.name != me.as_str());
-        let before = before.filter(|it| !it.is_past(Stage::Peer));
-        let before = before.map(|it| it.wait(Stage::Peer));
+        let before = before.filter(|it| !it.is_past(stage));
+        let before = before.map(|it| it.wait(stage));
         let busy = self.other_masters().filter_map(|it| {
             let at = it.record.as_ref()?.at?;
             (at.is_one_at_a_time() && !it.without).then(|| it.wait(at))
@@ -238,7 +243,10 @@ impl Facts {
     /// Why etcd could not bear it that this master's part of it, or what uses it, is restarted or
     /// changed now.
     fn doubt_of_etcd(&self, stage: Stage) -> Option<String> {
-        if !matches!(stage, Stage::Etcd | Stage::Apiserver | Stage::Peer) {
+        if !matches!(
+            stage,
+            Stage::Etcd | Stage::Apiserver | Stage::Peer | Stage::Addresses
+        ) {
             return None;
         }
         let sick = |it: &&Member| !it.healthy && !it.without;

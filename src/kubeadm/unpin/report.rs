@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::error::Error;
+use super::guard;
 use super::look::Look;
 use super::plan::{Change, Plan, State, Wait};
 use super::stage::Stage;
+use crate::kubeadm::pin::Pin;
 use crate::name::Name;
 
 /// A run, or what one would do.
@@ -28,6 +30,8 @@ pub struct Report {
     pub did: Vec<Did>,
     /// Where nothing is left to do here: who has still to do what.
     pub elsewhere: Vec<Wait>,
+    /// What pins here, and is to be changed by hand; all of it once no stage is left.
+    pub by_hand: Vec<Pin>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// What nobody mends, and what else is worth knowing.
@@ -36,7 +40,7 @@ pub struct Report {
     pub backups: Option<PathBuf>,
     /// Why it stopped before its time.
     pub failure: Option<String>,
-    /// Nothing is left to do, here and elsewhere.
+    /// Nothing is left to do, here and elsewhere, and nothing that is left to a person stops this node.
     pub complete: bool,
     /// What kind of failure it was.
     #[serde(skip)]
@@ -89,7 +93,9 @@ impl Report {
         self.stages = plan.steps.iter().map(row).collect();
         self.elsewhere.clone_from(&plan.elsewhere);
         self.warnings.clone_from(&plan.warnings);
-        self.complete = plan.is_complete();
+        self.warnings.extend(look.warnings.iter().cloned());
+        self.by_hand.clone_from(&look.by_hand);
+        self.complete = plan.is_complete() && !guard::is_fatal(&look.by_hand);
         for notice in &look.notices {
             if !self.notices.contains(notice) {
                 self.notices.push(notice.clone());
@@ -122,6 +128,21 @@ impl Report {
                     let _ = writeln!(text, "        {line}");
                 }
             }
+        }
+        for pin in &self.by_hand {
+            let line = pin
+                .line
+                .map_or(String::new(), |line| format!(", line {line}"));
+            let _ = writeln!(
+                text,
+                "\nby hand ({}): {}{line}: {} {}\n    breaks: {}\n    instead: {}",
+                pin.severity.as_str(),
+                pin.place,
+                pin.what,
+                pin.value,
+                pin.breaks,
+                pin.instead
+            );
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "\nwarning: {warning}");
@@ -176,6 +197,9 @@ impl Report {
         let waits_for = match next {
             Some(row) if row.state == "waits" => &row.waits_for,
             Some(_) => return String::new(),
+            None if self.elsewhere.is_empty() => {
+                return "\nNext: what is to be changed by hand, above.\n".to_owned();
+            }
             None => &self.elsewhere,
         };
         let mut nodes: Vec<&str> = waits_for.iter().map(|it| it.node.as_str()).collect();

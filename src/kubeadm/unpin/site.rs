@@ -79,6 +79,16 @@ impl Site {
         })
     }
 
+    /// The same picture as everything else is made from.
+    pub fn view(&self) -> View {
+        View {
+            cluster: Arc::new(self.cluster.clone()),
+            node: Arc::new(self.node.clone()),
+            book: self.book.clone(),
+            provisioned: false,
+        }
+    }
+
     /// The path of this node's Node object.
     pub fn node_path(&self) -> String {
         format!("/api/v1/nodes/{}", self.node.kubernetes_name)

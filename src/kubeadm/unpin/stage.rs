@@ -69,7 +69,7 @@ impl Stage {
     pub fn is_one_at_a_time(self) -> bool {
         matches!(
             self,
-            Self::Kubeconfigs | Self::Etcd | Self::Apiserver | Self::Peer
+            Self::Kubeconfigs | Self::Etcd | Self::Apiserver | Self::Peer | Self::Addresses
         )
     }
 }

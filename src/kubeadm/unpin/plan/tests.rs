@@ -158,7 +158,19 @@ fn three_masters_take_turns() {
             "cluster waits master-2:peer",
         ),
         (0, [through, through, through], Cluster, "cluster ready"),
-        (1, [through, through, through], Addresses, "addresses ready"),
+        (0, [through, through, through], Addresses, "addresses ready"),
+        (
+            1,
+            [through, through, through],
+            Addresses,
+            "addresses waits master-0:addresses",
+        ),
+        (
+            1,
+            [Some(Addresses), through, through],
+            Addresses,
+            "addresses ready",
+        ),
     ] {
         assert_eq!(line(&on_master(me, &said, next)), want, "{me} {said:?}");
     }
@@ -248,6 +260,7 @@ fn a_sick_member_stops_what_touches_etcd_and_nothing_else() {
         (Etcd, "etcd stuck"),
         (Apiserver, "apiserver stuck"),
         (Peer, "peer stuck"),
+        (Addresses, "addresses stuck"),
     ] {
         let mut facts = on_master(0, &[Some(Certificates); 3], stage);
         facts.members[1].healthy = false;
