@@ -287,7 +287,7 @@ pub struct KubeadmStatus {
     /// address in it.
     pub advertises: Option<IpAddr>,
     /// `none` without a manifest, `behind` where the address is to be changed, `unreadable`; else why
-    /// it is not: `current`, `stable`, `no-flag`, `not-an-address`, `unknown`, `family`.
+    /// it is not: `current`, `stable`, `rescue`, `no-flag`, `not-an-address`, `unknown`, `family`.
     pub advertise: String,
     /// When the last run ended; absent where there was none.
     pub audited: Option<String>,

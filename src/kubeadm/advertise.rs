@@ -24,8 +24,17 @@ pub struct Addresses<'a> {
     pub own: &'a [IpAddr],
     /// Those that are really on its interfaces, and usable.
     pub here: &'a [IpAddr],
-    /// One that never changes, where it has one.
-    pub stable: Option<IpAddr>,
+    /// One that never changes, or that a rescue keeps for now, where it has one.
+    pub stable: Option<Kept>,
+}
+
+/// An address that is kept for a master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// For good, by the cluster file.
+    Stable(IpAddr),
+    /// Its old one, until the rescue is ended.
+    Rescue(IpAddr),
 }
 
 /// What is to be done.
@@ -49,6 +58,8 @@ pub enum Keep {
     Current,
     /// This master has a stable address; what is advertised is chosen for good, by kubeadm.
     Stable,
+    /// A rescue has given the old address back, and what is advertised is left alone until it is ended.
+    Rescue,
     /// No address is given: kube-apiserver takes that of the default route when it starts.
     NoFlag,
     /// What is given is not an address.
@@ -67,6 +78,7 @@ impl Keep {
         match self {
             Self::Current => "current",
             Self::Stable => "stable",
+            Self::Rescue => "rescue",
             Self::NoFlag => "no-flag",
             Self::NotAnAddress => "not-an-address",
             Self::Unknown => "unknown",
@@ -81,6 +93,9 @@ impl fmt::Display for Keep {
         f.write_str(match self {
             Self::Current => "it is this master's",
             Self::Stable => "this master has a stable address",
+            Self::Rescue => {
+                "a rescue is in force, and nothing is changed until `stayput kubeadm rescue --end`"
+            }
             Self::NoFlag => "none is given, and kube-apiserver chooses one when it starts",
             Self::NotAnAddress => "what is given is not an address",
             Self::Unknown => "the book knows no address of this master",
@@ -104,8 +119,10 @@ pub fn advertised(manifest: &Manifest) -> Option<IpAddr> {
 /// Whether, and to what, the advertised address is to be changed.
 pub fn decide(manifest: &Manifest, addresses: Addresses<'_>) -> Decision {
     let Addresses { own, here, stable } = addresses;
-    if stable.is_some() {
-        return Decision::Keep(Keep::Stable);
+    match stable {
+        Some(Kept::Stable(_)) => return Decision::Keep(Keep::Stable),
+        Some(Kept::Rescue(_)) => return Decision::Keep(Keep::Rescue),
+        None => {}
     }
     if manifest.flag(FLAG).is_none() {
         return Decision::Keep(Keep::NoFlag);
@@ -180,7 +197,7 @@ mod tests {
 
     fn decided(manifest: &Manifest, own: &str, here: &str, stable: Option<&str>) -> Decision {
         let (own, here) = (ips(own), ips(here));
-        let stable = stable.map(ip);
+        let stable = stable.map(ip).map(Kept::Stable);
         let addresses = Addresses {
             own: &own,
             here: &here,
@@ -268,6 +285,14 @@ mod tests {
             // With an address that never changes, nothing is ever touched.
             let stable = decided(&manifest, own, here, Some("10.254.0.1"));
             assert_eq!(stable, Decision::Keep(Keep::Stable), "{context}");
+            let (own, here) = (ips(own), ips(here));
+            let rescued = Addresses {
+                own: &own,
+                here: &here,
+                stable: Some(Kept::Rescue(ip("10.0.0.1"))),
+            };
+            let rescued = decide(&manifest, rescued);
+            assert_eq!(rescued, Decision::Keep(Keep::Rescue), "{context}");
         }
     }
 

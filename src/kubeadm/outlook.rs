@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+pub use super::advertise::Kept;
 use super::advertise::{self, Addresses, Decision, Keep};
 use super::follow::manifest;
 use super::pin::Severity;
@@ -18,8 +19,8 @@ use crate::view::View;
 pub struct Own {
     /// By the book.
     pub addresses: Vec<IpAddr>,
-    /// The one that never changes.
-    pub stable: Option<IpAddr>,
+    /// The one that never changes, or that a rescue keeps.
+    pub stable: Option<Kept>,
 }
 
 impl Own {
@@ -28,7 +29,7 @@ impl Own {
         let master = view.node.master();
         Self {
             addresses: master.map_or_else(Vec::new, |name| view.book.addresses(name).to_vec()),
-            stable: stable(&view.cluster, &view.node),
+            stable: kept(&view.cluster, &view.node),
         }
     }
 
@@ -36,13 +37,19 @@ impl Own {
     pub fn differs(&self, view: &View) -> bool {
         let master = view.node.master();
         let addresses = master.map_or(&[][..], |name| view.book.addresses(name));
-        self.addresses != addresses || self.stable != stable(&view.cluster, &view.node)
+        self.addresses != addresses || self.stable != kept(&view.cluster, &view.node)
     }
 }
 
 /// This master's address that never changes: kept by the cluster file, or by a rescue in force.
-pub fn stable(cluster: &Cluster, node: &Node) -> Option<IpAddr> {
-    cluster.routes.kept(cluster.master(node.master()?)?)
+pub fn kept(cluster: &Cluster, node: &Node) -> Option<Kept> {
+    let master = cluster.master(node.master()?)?;
+    let address = cluster.routes.kept(master)?;
+    Some(if cluster.routes.rescue.contains_key(&master.name) {
+        Kept::Rescue(address)
+    } else {
+        Kept::Stable(address)
+    })
 }
 
 /// What a look has found.

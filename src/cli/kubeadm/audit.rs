@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output, show};
@@ -11,39 +12,60 @@ use crate::kubeadm::pin::{Pin, Severity};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AuditArgs {
-    /// Look at this node's files alone, not at what the API, etcd and the kubelet say
+    /// Look at this node's files alone, not at what the API, etcd and the kubelet say; always so in a
+    /// sandbox (--root): there the cluster is not asked
     #[arg(long)]
     this_node: bool,
 }
 
+/// What was found, and where it was sought.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    /// Whether API, etcd and the kubelet were asked.
+    cluster_asked: bool,
+    #[serde(skip)]
+    sandbox: bool,
+    #[serde(flatten)]
+    found: Audit,
+}
+
 pub(super) fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failure> {
     let root = context.root()?;
-    let (found, asked) = block_on(async {
+    // The addresses that a pretended node's files name are not its own.
+    let sandbox = !root.is_system();
+    let cluster_asked = !args.this_node && !sandbox;
+    let (mut found, asked) = block_on(async {
         let view = show::in_force(context, &root).await?;
-        let asked = if args.this_node {
-            Audit::default()
-        } else {
+        let asked = if cluster_asked {
             cluster::look(&root, &view).await.into()
+        } else {
+            Audit::default()
         };
         Ok((audit::node(&root, &view), asked))
     })?;
-    let code = if !(found.pins.is_empty() && asked.pins.is_empty()) {
+    found.add(asked);
+    let code = if !found.pins.is_empty() {
         exit::DISAGREES
     } else if !found.unread.is_empty() {
         exit::OS_ERROR
-    } else if !asked.unread.is_empty() {
+    } else if !found.not_looked_at.is_empty() {
         exit::UNAVAILABLE
     } else {
         exit::OK
     };
-    let mut all = found;
-    all.add(asked);
-    output::print(context.global.output, &all, text)?;
+    let shown = Shown {
+        cluster_asked,
+        sandbox,
+        found,
+    };
+    output::print(context.global.output, &shown, text)?;
     Ok(code)
 }
 
-fn text(found: &Audit) -> String {
+fn text(all: &Shown) -> String {
     let mut text = String::new();
+    let found = &all.found;
     for severity in [Severity::Fatal, Severity::Degraded, Severity::Misleading] {
         let pins: Vec<&Pin> = found
             .pins
@@ -68,12 +90,21 @@ fn text(found: &Audit) -> String {
     for reason in &found.unread {
         let _ = writeln!(text, "not looked at: {}", shown(reason));
     }
-    let _ = match (found.pins.len(), found.unread.is_empty()) {
+    for missed in &found.not_looked_at {
+        let _ = writeln!(text, "{}", shown(&missed.to_string()));
+    }
+    if all.sandbox {
+        text.push_str("in a sandbox the cluster is not asked\n");
+    }
+    let _ = match (found.pins.len(), found.is_whole()) {
         (0, true) => writeln!(text, "nothing pins an address that can change"),
         (0, false) => writeln!(text, "nothing pins in what could be looked at"),
         (1, _) => writeln!(text, "1 place pins an address that can change"),
         (n, _) => writeln!(text, "{n} places pin addresses that can change"),
     };
+    if !found.pins.is_empty() {
+        text.push_str("`stayput kubeadm unpin` mends what can be mended, step by step\n");
+    }
     text
 }
 

@@ -35,6 +35,9 @@ pub(in crate::cli) struct FollowArgs {}
 struct Done {
     /// What an earlier run had left undone, in words.
     notices: Vec<String>,
+    /// Whether there was anything of kubeadm's to look at.
+    #[serde(skip)]
+    whole: bool,
     advertise: Advertise,
     #[serde(flatten)]
     record: Record,
@@ -61,13 +64,18 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
     let root = context.root()?;
     let _lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
     let recovered = static_pod::recover(&root).map_err(session::Error::from)?;
-    let notices: Vec<String> = recovered.iter().map(ToString::to_string).collect();
+    let mut notices: Vec<String> = recovered.iter().map(ToString::to_string).collect();
     for notice in &notices {
         eprintln!("stayput: {notice}");
     }
     let view = block_on(show::in_force(context, &root))?;
     let followed = block_on(advertise(&root, &view));
-    let Audit { pins, unread } = audit::node(&root, &view);
+    let Audit {
+        pins,
+        unread,
+        not_looked_at,
+    } = audit::node(&root, &view);
+    notices.extend(not_looked_at.iter().map(ToString::to_string));
     let record = Record {
         at: clock::unix_now(),
         pins,
@@ -80,6 +88,7 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
     record::write(&root, &record).map_err(|error| Failure::new(exit::OS_ERROR, error))?;
     let done = Done {
         notices,
+        whole: not_looked_at.is_empty(),
         advertise: followed.map(told)?,
         record,
     };
@@ -151,6 +160,7 @@ fn text(done: &Done) -> String {
     let unread = done.record.unread.iter();
     lines.extend(unread.map(|reason| format!("not looked at: {}", reason.escape_debug())));
     lines.push(match (done.record.pins.len(), done.record.worst()) {
+        (_, None) if !done.whole => "there are no kubeadm files here to look at".to_owned(),
         (_, None) => "nothing pins an address that can change".to_owned(),
         (many, Some(worst)) => format!(
             "{many} {} addresses that can change, the worst {}: `stayput kubeadm audit` shows them",

@@ -32,7 +32,8 @@ pub(super) enum KubeadmCommand {
     ///
     /// On this node and in the cluster, the worst first: the line, what breaks, what to put there
     /// instead. Exit code 1 if something pins; 71 or 69 if nothing does in what could be looked at, but
-    /// a file could not be read or the cluster did not answer.
+    /// a file could not be read, or the cluster did not answer or kubeadm has no files here. In a sandbox
+    /// (--root) the cluster is not asked.
     Audit(audit::AuditArgs),
     /// Mend what audit finds on an existing cluster
     ///

@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::files::File;
-use crate::kubeadm::advertise::ANNOTATION;
+use crate::kubeadm::advertise::{ANNOTATION, Kept};
 use crate::kubeadm::manifest::{Located, Manifest};
 use crate::kubeadm::patches::{CLIENT_PORT, ETCD_ANNOTATION, PEER_PORT};
 use crate::kubeadm::pin::{Pin, Severity};
@@ -209,6 +209,7 @@ impl Found<'_> {
     /// kube-apiserver's address has to be one: it pins unless the agent keeps it at the current one.
     fn advertised(&mut self, manifest: &Manifest) {
         let facts = self.facts;
+        let rescued = matches!(facts.kept, Some(Kept::Rescue(_)));
         let to = facts.current.first();
         let to = to.map_or("this master's address".to_owned(), ToString::to_string);
         let flag = (manifest.flag("advertise-address"), Severity::Fatal);
@@ -223,6 +224,9 @@ impl Found<'_> {
             }
             let is_flag = severity == Severity::Fatal;
             let breaks = match (is_flag, facts.follows) {
+                (true, _) if rescued => {
+                    "the Service default/kubernetes leads pods there, and a rescue alone keeps that address this master's"
+                }
                 (true, false) => {
                     "the Service default/kubernetes leads pods there, and nothing keeps it at the current address"
                 }
@@ -232,9 +236,16 @@ impl Found<'_> {
                 (false, _) => "`kubeadm upgrade`, `join` and `reset` read it back",
             };
             let instead = match (is_flag, facts.follows) {
+                (true, _) if rescued => {
+                    format!("{to}, once it is over: a rescue is in force until `stayput kubeadm rescue --end`")
+                }
                 (true, true) => format!("{to}; `stayput kubeadm follow` puts it there"),
+                (true, false) if facts.sandbox => {
+                    "a 'stable' address of this master; a node's agent follows by itself, in a sandbox that is off unless kubeadm.follow is given"
+                        .into()
+                }
                 (true, false) => {
-                    "a 'stable' address of this master, or kubeadm.follow in the cluster file"
+                    "a 'stable' address of this master, or kubeadm.follow, which is switched off in the cluster file"
                         .into()
                 }
                 (false, _) => "what --advertise-address says, with kube-apiserver's port".into(),

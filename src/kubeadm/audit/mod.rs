@@ -24,31 +24,43 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use self::cluster::NotLookedAt;
 use self::files::{Files, Kind};
+use self::kubeconfigs::User;
 use self::stable::Stable;
+use super::outlook::{self, Kept};
 use super::pin::Pin;
 use crate::root::Root;
 use crate::view::View;
 
 /// What was found. The JSON form is stable: fields are added, never renamed or removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Audit {
     /// What pins, the worst first.
     pub pins: Vec<Pin>,
-    /// What could not be looked at, in words.
+    /// Files that could not be read or understood, in words.
     pub unread: Vec<String>,
+    /// What did not answer, or is not there although this node cannot be judged without it.
+    pub not_looked_at: Vec<NotLookedAt>,
 }
 
 impl Audit {
     /// Whether everything was looked at and nothing pins.
     pub fn is_clean(&self) -> bool {
-        self.pins.is_empty() && self.unread.is_empty()
+        self.pins.is_empty() && self.is_whole()
+    }
+
+    /// Whether everything was looked at.
+    pub fn is_whole(&self) -> bool {
+        self.unread.is_empty() && self.not_looked_at.is_empty()
     }
 
     /// Takes in what was found elsewhere.
     pub fn add(&mut self, other: Self) {
         self.pins.extend(other.pins);
         self.unread.extend(other.unread);
+        self.not_looked_at.extend(other.not_looked_at);
         self.pins.sort();
         self.pins.dedup();
     }
@@ -56,10 +68,10 @@ impl Audit {
 
 impl From<cluster::Found> for Audit {
     fn from(found: cluster::Found) -> Self {
-        let reason = |missed: &cluster::NotLookedAt| format!("{}: {}", missed.place, missed.reason);
         Self {
-            unread: found.not_looked_at.iter().map(reason).collect(),
             pins: found.pins,
+            unread: Vec::new(),
+            not_looked_at: found.not_looked_at,
         }
     }
 }
@@ -73,13 +85,17 @@ pub struct Facts<'a> {
     pub current: &'a [IpAddr],
     /// Whether the agent keeps kube-apiserver's advertise address at the current one.
     pub follows: bool,
+    /// Whether the node is a pretended one in a folder, where the agent never follows by itself.
+    pub sandbox: bool,
+    /// This master's address that never changes, or that a rescue has given back for a while.
+    pub kept: Option<Kept>,
     /// The names, and what each of them is at.
     pub view: &'a View,
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of a node.
-    pub fn of(view: &'a View) -> Self {
+    /// The facts of a node; `sandbox` where it is a pretended one.
+    pub fn of(view: &'a View, sandbox: bool) -> Self {
         Self {
             stable: Stable::of(&view.cluster),
             current: match view.node.master() {
@@ -87,6 +103,8 @@ impl<'a> Facts<'a> {
                 None => &[],
             },
             follows: !view.cluster.kubeadm.follow.is_empty(),
+            sandbox,
+            kept: outlook::kept(&view.cluster, &view.node),
             view,
         }
     }
@@ -114,7 +132,38 @@ impl<'a> Facts<'a> {
 
 /// Audits this node. Blocks on the disk.
 pub fn node(root: &Root, view: &View) -> Audit {
-    judge(&files::read(root), &Facts::of(view))
+    judge(&files::read(root), &Facts::of(view, !root.is_system()))
+}
+
+/// What is missing where kubeadm has not been, or has left its files elsewhere: such a node is not clean,
+/// it has not been looked at. A file that is there and cannot be read is told by itself.
+fn absent(files: &Files, facts: &Facts<'_>) -> Option<NotLookedAt> {
+    let is_master = facts.view.node.master().is_some();
+    let counts = |kind| match kind {
+        Kind::Manifest(_) => is_master,
+        Kind::Kubeconfig(User::Person) => false,
+        Kind::Kubeconfig(User::Kubelet | User::Bootstrap) => true,
+        Kind::Kubeconfig(_) => is_master,
+        _ => false,
+    };
+    if files.found.iter().any(|file| counts(file.kind)) || !files.unread.is_empty() {
+        return None;
+    }
+    let (place, reason) = if is_master {
+        (
+            "/etc/kubernetes/manifests and /etc/kubernetes/*.conf",
+            "there are no kubeadm files here; run this where kubeadm has made a master",
+        )
+    } else {
+        (
+            "/etc/kubernetes/kubelet.conf",
+            "there are no kubeadm files here; run this where kubeadm has joined a node",
+        )
+    };
+    Some(NotLookedAt {
+        place: place.to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// What the files of a node pin.
@@ -122,6 +171,7 @@ pub fn judge(files: &Files, facts: &Facts<'_>) -> Audit {
     let mut audit = Audit {
         pins: Vec::new(),
         unread: files.unread.clone(),
+        not_looked_at: absent(files, facts).into_iter().collect(),
     };
     let authority = files.of(Kind::Authority).next();
     for file in &files.found {
