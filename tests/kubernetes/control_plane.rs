@@ -1,6 +1,7 @@
 //! A control plane on a node, made with kubeadm, and what its user sees of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -61,9 +62,7 @@ kubeadm: {{follow: [/usr/local/sbin/stayput, kubeadm, follow]}}
             Way::Names => String::new(),
             Way::Stable => format!(", stable: 10.254.0.{number}"),
         };
-        text.push_str(&format!(
-            "  - {{name: {name}, address: {address}{stable}}}\n"
-        ));
+        let _ = writeln!(text, "  - {{name: {name}, address: {address}{stable}}}");
     }
     text
 }

@@ -34,7 +34,7 @@ impl Lab {
         let kit = Kit::find()?;
         let made = std::fs::DirBuilder::new().mode(0o700).create(FOLDER);
         let metadata = std::fs::symlink_metadata(FOLDER).unwrap();
-        let own = metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o077 == 0;
+        let own = metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o777 == 0o700;
         assert!(made.is_ok() || own, "{FOLDER} belongs to somebody else");
         let only = File::create(Path::new(FOLDER).join("lock")).unwrap();
         rustix::fs::flock(&only, FlockOperation::LockExclusive).unwrap();

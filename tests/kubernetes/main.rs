@@ -4,7 +4,7 @@
 //!
 //! Each test has machines of its own: network, mount, process and host name spaces, with a real kubelet
 //! and a real containerd in them. There is no systemd and no registry. Nodes have no CNI plugin and stay
-//! NotReady, which static pods do not mind.
+//! `NotReady`, which static pods do not mind.
 //!
 //! Times are printed as `measured: WHAT: 1.23 s` and kept in `target/kubernetes-times.txt`.
 
