@@ -190,10 +190,9 @@ fn text(done: &Done) -> String {
 impl From<follow::Error> for Failure {
     fn from(error: follow::Error) -> Self {
         match error {
-            follow::Error::Read(_) => Self::new(exit::OS_ERROR, error),
+            follow::Error::Read(_) | follow::Error::Unseen(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Manifest(_) => Self::new(exit::BAD_DATA, error),
             follow::Error::Down { .. } => Self::new(exit::UNAVAILABLE, error),
-            follow::Error::Unseen(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Exchange { ref source, .. } => {
                 let code = match source {
                     static_pod::Error::Stopped(_)
