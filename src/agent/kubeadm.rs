@@ -332,9 +332,8 @@ mod tests {
         let path = dir.path().join(&APISERVER_MANIFEST[1..]);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let seen = |manifest: &str, own: &str| {
-            let text = format!(
-                "spec: {{containers: [{{command: [a, --advertise-address={manifest}]}}]}}"
-            );
+            let text =
+                format!("spec: {{containers: [{{command: [a, --advertise-address={manifest}]}}]}}");
             std::fs::write(&path, text).unwrap();
             let addresses = vec![own.parse().unwrap()];
             let stable = None;

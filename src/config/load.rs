@@ -121,14 +121,14 @@ fn hostname(root: &Root) -> Result<String, Error> {
 mod tests {
     use super::*;
 
-    /// A worker with this rescue in force.
+    /// A master with this rescue in force.
     fn loaded(rescue: &str) -> Result<Cluster, Error> {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("etc/stayput");
         std::fs::create_dir_all(&folder).unwrap();
         let cluster = include_str!("../../deploy/examples/cluster.yaml");
         std::fs::write(folder.join("cluster.yaml"), cluster).unwrap();
-        std::fs::write(folder.join("node.yaml"), "role: worker\n").unwrap();
+        std::fs::write(folder.join("node.yaml"), "name: master-1\n").unwrap();
         std::fs::write(folder.join("rescue.yaml"), rescue).unwrap();
         let root = Root::open(dir.path()).unwrap();
         let files = ["/etc/stayput/cluster.yaml", "/etc/stayput/node.yaml"].map(Path::new);
@@ -138,10 +138,15 @@ mod tests {
 
     #[test]
     fn a_rescue_of_a_master_that_is_gone_keeps_nobody_from_starting() {
-        let routes = loaded("gone: 10.0.0.9\nmaster-1: 10.9.0.1\n").unwrap().routes;
+        let routes = loaded("gone: 10.0.0.9\nmaster-1: 10.9.0.1\n")
+            .unwrap()
+            .routes;
         assert_eq!((routes.rescue.len(), routes.stale.len()), (1, 1));
         let error = loaded("master-1: here\n").unwrap_err().to_string();
-        assert!(error.contains("/etc/stayput/rescue.yaml:1:11: master-1:"), "{error}");
+        assert!(
+            error.contains("/etc/stayput/rescue.yaml:1:11: master-1:"),
+            "{error}"
+        );
         assert!(error.ends_with("stayput kubeadm rescue --end"), "{error}");
     }
 }

@@ -106,12 +106,19 @@ mod tests {
 
     #[test]
     fn a_master_that_is_gone_is_left_out_and_the_others_are_not() {
-        let (rescue, stale) =
-            parse_here("master-9: 10.0.0.9\nmaster-1: 10.77.0.11\n").unwrap();
-        let told: Vec<String> = rescue.iter().map(|(name, old)| format!("{name}={old}")).collect();
+        let (rescue, stale) = parse_here("master-9: 10.0.0.9\nmaster-1: 10.77.0.11\n").unwrap();
+        let told: Vec<String> = rescue
+            .iter()
+            .map(|(name, old)| format!("{name}={old}"))
+            .collect();
         assert_eq!(told, ["master-1.k8s.internal=10.77.0.11"]);
         assert_eq!(stale.len(), 1);
-        for word in ["rescue.yaml", "master-9", "master-1, master-2", "stayput kubeadm rescue --end"] {
+        for word in [
+            "rescue.yaml",
+            "master-9",
+            "master-1, master-2",
+            "stayput kubeadm rescue --end",
+        ] {
             assert!(stale[0].contains(word), "{word}: {stale:?}");
         }
     }

@@ -22,5 +22,6 @@ pub mod patches;
 pub mod pin;
 pub mod record;
 pub mod rescue;
+pub mod turn;
 pub mod unpin;
 pub mod upgrade;

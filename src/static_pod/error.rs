@@ -51,7 +51,9 @@ pub enum Error {
     #[error("cannot prepare the new manifest: {0}; nothing has changed")]
     Prepare(#[source] file::Error),
     /// The one before the last exchange is of no use any more, and stays.
-    #[error("the pod runs by its new manifest, and the old one that is kept cannot be removed: {0}; remove it")]
+    #[error(
+        "the pod runs by its new manifest, and the old one that is kept cannot be removed: {0}; remove it"
+    )]
     Kept(#[source] file::Error),
     /// Processes cannot be seen.
     #[error(transparent)]

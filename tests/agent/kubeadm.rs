@@ -61,7 +61,7 @@ fn moved(sandbox: &Sandbox, address: &str) {
 #[test]
 fn each_change_is_followed_once() {
     let sandbox = noted();
-    let _agent = sandbox.agent();
+    let agent = sandbox.agent();
     // The agent's start is a reason to look, and not to change anything.
     until("the first run", || runs(&sandbox) == 1);
     let status = settled(&sandbox);
@@ -90,6 +90,14 @@ fn each_change_is_followed_once() {
     // Two at once end at the last one.
     moved(&sandbox, "127.77.0.50");
     moved(&sandbox, "127.77.0.51");
+    // So soon after the last change it has to wait; an agent that starts knows of none.
+    let status = sandbox.shows("the next change waits", |status| {
+        !status["kubeadm"]["runs"]["next"].is_null()
+    });
+    assert_eq!(status["kubeadm"]["advertise"], "behind");
+    assert_eq!(sandbox.read(MANIFEST), manifest(NEW));
+    drop(agent);
+    let _agent = sandbox.agent();
     until("the manifest has the last one", || {
         sandbox.path(MANIFEST).exists() && sandbox.read(MANIFEST) == manifest("127.77.0.51")
     });

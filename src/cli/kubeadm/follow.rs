@@ -13,8 +13,9 @@ use crate::clock;
 use crate::kubeadm::advertise::Addresses;
 use crate::kubeadm::audit::{self, Audit};
 use crate::kubeadm::follow::{self, Followed, present};
-use crate::kubeadm::outlook::Own;
+use crate::kubeadm::outlook::{self, Own};
 use crate::kubeadm::record::{self, Record};
+use crate::kubeadm::turn;
 use crate::lock;
 use crate::own;
 use crate::pki::session;
@@ -62,6 +63,12 @@ struct Advertise {
 
 pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure> {
     let root = context.root()?;
+    // Nothing has begun, so that nobody else has to wait with it.
+    block_on(async {
+        let view = show::in_force(context, &root).await?;
+        in_turn(&root, &view).await;
+        Ok::<_, Failure>(())
+    })?;
     let _lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
     let recovered = static_pod::recover(&root).map_err(session::Error::from)?;
     let mut notices: Vec<String> = recovered.iter().map(ToString::to_string).collect();
@@ -94,6 +101,21 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
     };
     output::print(context.global.output, &done, text)?;
     Ok(exit::OK)
+}
+
+/// Lets the masters before this one restart their kube-apiserver first, if this one's is to be restarted.
+async fn in_turn(root: &Root, view: &View) {
+    let sandboxed = !own::are_ours(root, &view.node);
+    let before = turn::before(view);
+    if sandboxed || before.is_empty() || !outlook::look(root, &Own::of(view)).is_behind() {
+        return;
+    }
+    let limit = turn::limit(before.len());
+    eprintln!(
+        "stayput: waiting for the masters before this one, at most {} s",
+        limit.as_secs()
+    );
+    turn::wait(root, view, &before, limit).await;
 }
 
 /// Brings the manifest to where this master is.
@@ -178,10 +200,9 @@ fn text(done: &Done) -> String {
 impl From<follow::Error> for Failure {
     fn from(error: follow::Error) -> Self {
         match error {
-            follow::Error::Read(_) => Self::new(exit::OS_ERROR, error),
+            follow::Error::Read(_) | follow::Error::Unseen(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Manifest(_) => Self::new(exit::BAD_DATA, error),
             follow::Error::Down { .. } => Self::new(exit::UNAVAILABLE, error),
-            follow::Error::Unseen(_) => Self::new(exit::OS_ERROR, error),
             follow::Error::Exchange { ref source, .. } => {
                 let code = match source {
                     static_pod::Error::Stopped(_)

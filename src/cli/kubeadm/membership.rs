@@ -26,9 +26,7 @@ fn code(error: &Error) -> u8 {
         Error::Etcd(error) if error.is_absent() => exit::UNAVAILABLE,
         Error::Unknown { .. } | Error::Myself(_) => exit::BAD_DATA,
         Error::NotInTime { .. } => exit::TEMPORARY,
-        Error::Look { .. } | Error::File(_) | Error::StaticPod(_) | Error::Yaml(_) => {
-            exit::OS_ERROR
-        }
+        Error::Look { .. } | Error::File(_) | Error::StaticPod(_) => exit::OS_ERROR,
         _ => exit::DISAGREES,
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::plan::{Bar, Refusal};
+use super::manifest;
+use super::plan::{Ambiguous, Bar, Refusal};
 use super::{LEFT, MANIFEST};
 use crate::api::etcd;
 use crate::file;
 use crate::static_pod;
-use crate::yaml;
 
 /// Why a master does not join or leave.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Error {
     /// The member list forbids it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It is not clear who is to leave.
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguous),
     /// Leaving would break etcd.
     #[error(transparent)]
     Barred(#[from] Bar),
@@ -76,9 +79,9 @@ pub enum Error {
     /// A file cannot be written or moved.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// The manifest cannot be rendered.
-    #[error("cannot render {MANIFEST}: {0}")]
-    Yaml(#[from] yaml::Error),
+    /// What the others run cannot be taken over.
+    #[error("{MANIFEST} cannot be made from another member's: {0}")]
+    Theirs(#[from] manifest::Error),
     /// A run of another kind has left manifests out, and they do not go back.
     #[error(transparent)]
     StaticPod(#[from] static_pod::Error),

@@ -87,14 +87,15 @@ pub async fn join(join: &Join<'_>, release: impl FnOnce()) -> Result<Joined, Err
                 let mine = joined.members.iter().find(|member| member.id == id);
                 // One that has started has told its name.
                 let started = mine.is_some_and(|member| !member.name.is_empty());
-                let step = async { write(join, &etcd, &me, prepare(join, started).await?).await };
+                let step =
+                    async { write(join, &etcd, &me, prepare(join, &me, started).await?).await };
                 joined.manifest_written = step.await.map_err(halfway(&me))?;
             }
             id
         }
         Next::Add => {
             all_well(join, &joined.members).await?;
-            let pod = prepare(join, false).await?;
+            let pod = prepare(join, &me, false).await?;
             let id = add(&etcd, &me).await?;
             joined.added = true;
             (join.tell)(&format!("{} is in etcd as a learner", me.name));
@@ -171,7 +172,7 @@ async fn all_well(join: &Join<'_>, members: &[Member]) -> Result<(), Error> {
 
 /// What the manifest is made from. A member that has `started` has data, and another one must not have
 /// any: etcd would take an old member's for its own.
-async fn prepare(join: &Join<'_>, started: bool) -> Result<Pod, Error> {
+async fn prepare(join: &Join<'_>, me: &Me, started: bool) -> Result<Pod, Error> {
     let found = pods(join).await;
     let (pod, reason) = match found {
         Ok(pod) => (pod, "the API has no pod of etcd's".to_owned()),
@@ -197,6 +198,8 @@ async fn prepare(join: &Join<'_>, started: bool) -> Result<Pod, Error> {
             "the other members' manifests are not known ({reason}): this one is as kubeadm 1.20 writes it"
         ));
     }
+    // What cannot be taken over is told before the member is added.
+    manifest::manifest(&own(join, me, String::new()), &image, pod.as_ref())?;
     Ok(Pod { pod, image })
 }
 
@@ -221,13 +224,17 @@ async fn add(etcd: &Etcd, me: &Me) -> Result<u64, Error> {
     }
 }
 
-async fn write(join: &Join<'_>, etcd: &Etcd, me: &Me, pod: Pod) -> Result<bool, Error> {
-    let members = etcd.members().await?;
-    let own = Own {
+fn own(join: &Join<'_>, me: &Me, initial_cluster: String) -> Own {
+    Own {
         me: me.clone(),
         host: join.master.as_str().to_owned(),
-        initial_cluster: plan::initial_cluster(&members, me),
-    };
+        initial_cluster,
+    }
+}
+
+async fn write(join: &Join<'_>, etcd: &Etcd, me: &Me, pod: Pod) -> Result<bool, Error> {
+    let members = etcd.members().await?;
+    let own = own(join, me, plan::initial_cluster(&members, me));
     let text = manifest::manifest(&own, &pod.image, pod.pod.as_ref())?;
     let path = Path::new(MANIFEST);
     if let Some(folder) = path.parent() {

@@ -49,7 +49,7 @@ pub struct Left {
 pub async fn leave(leave: &Leave<'_>) -> Result<Left, Error> {
     let (leaver, master) = who(leave).await?;
     let (etcd, members) = healthy::anyone(leave.root, leave.view, master.as_ref()).await?;
-    let target = plan::find(&members, &leaver).cloned();
+    let target = plan::find(&members, &leaver)?.cloned();
     let mut left = Left {
         member: target.clone(),
         manifest: None,
@@ -118,8 +118,12 @@ fn leaver_of(view: &View, master: Option<&Name>) -> Leaver {
     let names = [master.as_str(), master.label()].map(str::to_owned);
     let stable = view.cluster.master(master).and_then(|it| it.stable);
     let addresses = view.book.addresses(master).iter().copied().chain(stable);
+    let others = view.cluster.masters.iter().map(|other| &other.name);
+    let others = others.filter(|other| *other != master);
+    let both = |other: &Name| [other.as_str(), other.label()].map(str::to_owned);
     Leaver {
         id: None,
+        others: others.flat_map(both).collect(),
         names: names.to_vec(),
         hosts: names
             .into_iter()

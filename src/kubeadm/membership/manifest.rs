@@ -1,8 +1,11 @@
 //! etcd's manifest for a member that joins: the form of kubeadm (`cmd/kubeadm/app/phases/etcd/local.go`),
 //! with names where that has addresses. Pure.
 //!
-//! What the other members run is taken over: image, flags, probes, resources. Only what says who and where
-//! a member is, is this one's own.
+//! What the other members run is taken over: image, flags, environment, ports, probes, resources. Only what
+//! says who and where a member is, is this one's own; an address of theirs that is left over is refused.
+
+mod listen;
+mod theirs;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,8 @@ use serde_json::{Value, json};
 use super::plan::Me;
 use crate::api::etcd::{CLIENTS, PEERS};
 use crate::yaml::{self, Tree};
+
+pub use theirs::Error;
 
 /// kubeadm reads this back when it upgrades, joins others, or resets.
 const ANNOTATION: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
@@ -86,11 +91,11 @@ pub fn flags(pod: Option<&Value>) -> BTreeMap<String, String> {
 
 /// The manifest as YAML. `pod` is another member's, as the API shows it; without one, what kubeadm 1.20
 /// writes.
-pub fn manifest(own: &Own, image: &str, pod: Option<&Value>) -> Result<String, yaml::Error> {
-    Ok(yaml::write(&tree(&value(own, image, pod))))
+pub fn manifest(own: &Own, image: &str, pod: Option<&Value>) -> Result<String, Error> {
+    Ok(yaml::write(&tree(&value(own, image, pod)?)))
 }
 
-fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
+fn value(own: &Own, image: &str, pod: Option<&Value>) -> Result<Value, Error> {
     let mut flags = flags(pod);
     flags.retain(|flag, _| !FOREIGN.contains(&flag.as_str()));
     let client_url = format!("https://{}:{CLIENTS}", own.host);
@@ -104,9 +109,16 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
         // Go listens on both families there; a name is refused, and an address would be a pin.
         ("listen-client-urls", format!("https://0.0.0.0:{CLIENTS}")),
         ("listen-peer-urls", format!("https://0.0.0.0:{PEERS}")),
-        ("listen-metrics-urls", metrics),
     ] {
         flags.insert(flag.to_owned(), value);
+    }
+    flags
+        .entry("listen-metrics-urls".to_owned())
+        .or_insert(metrics);
+    for flag in ["listen-metrics-urls", "listen-client-http-urls"] {
+        if let Some(value) = flags.get_mut(flag) {
+            *value = listen::everywhere(value);
+        }
     }
     let data = flags
         .get("data-dir")
@@ -126,6 +138,8 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "name": "etcd",
+        "env": taken("env").map(|env| theirs::env(&env, &flags)).unwrap_or_default(),
+        "ports": taken("ports").map(theirs::ports).unwrap_or_default(),
         "resources": taken("resources").unwrap_or_else(|| json!(
             {"requests": {"cpu": "100m", "ephemeral-storage": "100Mi", "memory": "100Mi"}}
         )),
@@ -142,11 +156,19 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
     for (key, failures) in default {
         let kubeadms = failures.map(probe);
         if let Some(mut probe) = taken(key).or(kubeadms.filter(|_| theirs.is_none())) {
-            if let Some(get) = probe["httpGet"].as_object_mut() {
-                get.insert("host".to_owned(), json!("127.0.0.1"));
-            }
+            theirs::lead(key, &mut probe, &container["ports"], &flags)?;
             container[key] = probe;
         }
+    }
+    for key in ["env", "ports"] {
+        if let Some(container) = container.as_object_mut()
+            && container[key].as_array().is_none_or(Vec::is_empty)
+        {
+            container.remove(key);
+        }
+    }
+    if let Some(pod) = pod {
+        theirs::refuse(pod, &flags, &container)?;
     }
     let mut spec = json!({
         "containers": [container],
@@ -164,7 +186,7 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
             spec[key] = value.clone();
         }
     }
-    json!({
+    Ok(json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -174,7 +196,7 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Value {
             "namespace": "kube-system",
         },
         "spec": spec,
-    })
+    }))
 }
 
 /// kubeadm's, of 1.20.

@@ -119,24 +119,49 @@ pub struct Leaver {
     pub names: Vec<String>,
     /// Hosts that its peer URLs may have: names and addresses.
     pub hosts: Vec<String>,
+    /// Names of the other masters: whoever has one of these is not meant, wherever it is reached. etcd may
+    /// have an address for it that is the leaver's by now.
+    pub others: Vec<String>,
 }
 
-/// The member that is meant: by number, else by name, else by a host in its peer URLs.
-pub fn find<'a>(members: &'a [Member], leaver: &Leaver) -> Option<&'a Member> {
-    let by_id = members.iter().find(|member| Some(member.id) == leaver.id);
-    let by_name = || {
-        members
-            .iter()
-            .find(|member| leaver.names.contains(&member.name))
+/// More than one member fits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "several members of etcd fit: {0}; nothing was removed. Say which one with `stayput kubeadm leave-etcd --name`, or remove it by its number with `etcdctl member remove`"
+)]
+pub struct Ambiguous(String);
+
+/// The member that is meant: by number, else by name, else by a host in its peer URLs, unless its name is
+/// another master's.
+pub fn find<'a>(members: &'a [Member], leaver: &Leaver) -> Result<Option<&'a Member>, Ambiguous> {
+    let by_id = |member: &Member| Some(member.id) == leaver.id;
+    let by_name = |member: &Member| !member.name.is_empty() && leaver.names.contains(&member.name);
+    let by_host = |member: &Member| {
+        let mut hosts = member.peer_urls.iter().filter_map(|url| host(url));
+        !leaver.others.contains(&member.name) && hosts.any(|host| leaver.hosts.contains(&host))
     };
-    let by_host = || {
-        let is = |member: &&Member| {
-            let mut hosts = member.peer_urls.iter().filter_map(|url| host(url));
-            hosts.any(|host| leaver.hosts.contains(&host))
-        };
-        members.iter().find(is)
+    let ways: [&dyn Fn(&Member) -> bool; 3] = [&by_id, &by_name, &by_host];
+    for way in ways {
+        let found: Vec<&Member> = members.iter().filter(|member| way(member)).collect();
+        match found[..] {
+            [] => {}
+            [only] => return Ok(Some(only)),
+            _ => return Err(Ambiguous(listed(&found))),
+        }
+    }
+    Ok(None)
+}
+
+fn listed(members: &[&Member]) -> String {
+    let told = |member: &&Member| {
+        let (id, urls) = (member.id, member.peer_urls.join(", "));
+        match member.name.as_str() {
+            "" => format!("{id:x} (not started, {urls})"),
+            name => format!("{id:x} ({name}, {urls})"),
+        }
     };
-    by_id.or_else(by_name).or_else(by_host)
+    let texts: Vec<String> = members.iter().map(told).collect();
+    texts.join("; ")
 }
 
 fn host(url: &str) -> Option<String> {

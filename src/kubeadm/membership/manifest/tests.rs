@@ -109,3 +109,118 @@ fn what_the_others_run_is_taken_over() {
     }
     assert!(!text.contains("10.77.0.11"), "{text}");
 }
+
+/// As kubeadm 1.33 writes it, and more.
+fn newer(command: &[&str], more: Value) -> Value {
+    let first = [
+        "etcd",
+        "--advertise-client-urls=https://10.77.0.11:2379",
+        "--initial-cluster=master-1=https://10.77.0.11:2380,master-2=https://[fd77::12]:2380",
+    ];
+    let words = [&first[..], command].concat();
+    let mut container = json!({
+        "command": words,
+        "image": "registry/etcd:3.5.21-0",
+        "ports": [{"containerPort": 2381, "name": "probe-port", "protocol": "TCP", "hostIP": "10.77.0.11"}],
+        "livenessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/livez", "port": "probe-port"}},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        container[key] = value.clone();
+    }
+    json!({"spec": {"containers": [container]}, "status": {"hostIP": "10.77.0.21"}})
+}
+
+fn made(command: &[&str], more: Value) -> Result<Value, Error> {
+    let pod = newer(command, more);
+    value(&own(), image(&pod).unwrap(), Some(&pod)).map(|made| container(&made).unwrap().clone())
+}
+
+#[test]
+fn what_probes_refer_to_comes_with_them() {
+    let env = json!([
+        {"name": "GOGC", "value": "50"},
+        {"name": "ETCD_NAME", "value": "master-1"},
+        {"name": "ETCD_INITIAL_CLUSTER_TOKEN", "value": "old"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ]);
+    let container = made(
+        &["--listen-metrics-urls=http://127.0.0.1:2381"],
+        json!({"env": env}),
+    )
+    .unwrap();
+    assert_eq!(
+        container["ports"],
+        json!([{"containerPort": 2381, "name": "probe-port", "protocol": "TCP"}])
+    );
+    assert_eq!(container["livenessProbe"]["httpGet"]["port"], "probe-port");
+    assert_eq!(container["env"], json!([env[0], env[3]]));
+    let plain = made(&[], json!({"ports": null, "livenessProbe": null})).unwrap();
+    assert_eq!((plain.get("ports"), plain.get("env")), (None, None));
+}
+
+#[test]
+fn probes_ask_where_this_member_listens() {
+    let get =
+        |port: Value| json!({"livenessProbe": {"httpGet": {"host": "10.77.0.11", "port": port}}});
+    for (metrics, port, want) in [
+        ("http://127.0.0.1:2381", json!(2381), Ok("127.0.0.1")),
+        ("http://[::1]:2381", json!("probe-port"), Ok("::1")),
+        ("http://10.77.0.11:2390", json!(2390), Ok("127.0.0.1")),
+        (
+            "http://10.77.0.11:2390",
+            json!("probe-port"),
+            Err("probe-port"),
+        ),
+        ("http://127.0.0.1:2381", json!(2390), Err("2390")),
+        ("http://127.0.0.1:2381", json!("health"), Err("health")),
+    ] {
+        let flag = format!("--listen-metrics-urls={metrics}");
+        match (made(&[&flag], get(port)), want) {
+            (Ok(made), Ok(host)) => assert_eq!(made["livenessProbe"]["httpGet"]["host"], host),
+            (Err(Error::Probe { port, .. }), Err(want)) => assert_eq!(port, want),
+            (got, want) => panic!("{metrics}: {got:?}, not {want:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_address_of_another_master_is_left() {
+    let container = made(
+        &["--listen-client-http-urls=http://10.77.0.11:2382"],
+        json!({}),
+    )
+    .unwrap();
+    let command: Vec<&str> = container["command"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        command.contains(&"--listen-client-http-urls=http://0.0.0.0:2382"),
+        "{command:?}"
+    );
+    let probe = json!({"exec": {"command": ["sh", "-c", "etcdctl --endpoints=https://10.77.0.11:2379 get x"]}});
+    for (flag, more, place) in [
+        ("--cors=https://10.77.0.11:80", json!({}), "--cors"),
+        ("--trace=[fd77::12]:4317", json!({}), "--trace"),
+        ("--trace=10.77.0.21", json!({}), "--trace"),
+        (
+            "--v=1",
+            json!({"env": [{"name": "A", "value": "x,10.77.0.11"}]}),
+            "the variable A",
+        ),
+        (
+            "--v=1",
+            json!({"livenessProbe": probe}),
+            "its livenessProbe",
+        ),
+    ] {
+        match made(&[flag], more) {
+            Err(Error::Address { place: at, .. }) => assert_eq!(at, place),
+            got => panic!("{flag}: {got:?}"),
+        }
+    }
+    // Others than masters may be named.
+    made(&["--trace=10.77.0.110:4317", "--cors=*"], json!({})).unwrap();
+}

@@ -74,8 +74,10 @@ fn a_leaver_is_found_by_number_name_or_host() {
             id,
             names: vec![name.to_owned()],
             hosts: vec![host.to_owned()],
+            others: Vec::new(),
         };
-        find(&members, &leaver).map(|member| member.id)
+        let found = find(&members, &leaver).unwrap();
+        found.map(|member| member.id)
     };
     assert_eq!(found(Some(2), "m1", "m3.x"), Some(2));
     assert_eq!(found(None, "m1", "m3.x"), Some(1));
@@ -84,7 +86,39 @@ fn a_leaver_is_found_by_number_name_or_host() {
     assert_eq!(found(Some(9), "m9", "m9.x"), None);
     // One that has not started has no name, and is nobody of an empty name.
     let nobody = Leaver::default();
-    assert_eq!(find(&members, &nobody), None);
+    assert_eq!(find(&members, &nobody), Ok(None));
+}
+
+/// m1 and m3 were given each other's addresses, or m1's went to m3.
+#[test]
+fn an_address_that_etcd_has_for_another_master_is_nobodys() {
+    let leaver = Leaver {
+        names: vec!["m3".into(), "m3.x".into()],
+        hosts: vec!["m3.x".into(), "10.0.0.1".into()],
+        others: ["m1", "m1.x", "m2", "m2.x"].map(str::to_owned).to_vec(),
+        ..Leaver::default()
+    };
+    let m1 = member(1, "m1", "10.0.0.1");
+    let found = |members: &[Member]| find(members, &leaver).map(|it| it.map(|member| member.id));
+    assert_eq!(found(&[m1.clone(), member(2, "m2", "10.0.0.2")]), Ok(None));
+    assert_eq!(found(&[m1.clone(), learner(3, "", "m3.x")]), Ok(Some(3)));
+    // A name that nobody knows may be an old one of the leaver's.
+    assert_eq!(
+        found(&[m1.clone(), member(4, "old", "10.0.0.1")]),
+        Ok(Some(4))
+    );
+    // Its own member's name decides, whatever else is at its address.
+    let own = member(3, "m3", "10.0.0.9");
+    assert_eq!(found(&[member(4, "old", "10.0.0.1"), own]), Ok(Some(3)));
+    let two = [member(4, "old", "10.0.0.1"), learner(5, "", "m3.x")];
+    let words = found(&two).unwrap_err().to_string();
+    for word in [
+        "4 (old, https://10.0.0.1:2380)",
+        "5 (not started, https://m3.x:2380)",
+        "nothing was removed",
+    ] {
+        assert!(words.contains(word), "{word}: {words}");
+    }
 }
 
 #[test]
