@@ -157,9 +157,11 @@ pub fn next(rescue: &Rescue) -> Vec<String> {
         ),
         "wait until the cluster answers: kubectl get nodes".to_owned(),
         "stayput kubeadm audit   shows what pins the old addresses".to_owned(),
-        "stayput kubeadm unpin   mends it".to_owned(),
+        "on every node: stayput kubeadm unpin   mends it; the certificates keep the old addresses so far"
+            .to_owned(),
         "on every node: stayput kubeadm rescue --end   takes the old addresses away again"
             .to_owned(),
+        "on every master: stayput kubeadm unpin   takes them out of the certificates too".to_owned(),
     ]
 }
 

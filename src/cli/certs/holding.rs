@@ -1,5 +1,7 @@
 //! What every command does that changes certificates.
 
+use std::io::Write;
+
 use crate::cli::context::Failure;
 use crate::cli::exit;
 use crate::pki::session::Hold;
@@ -20,7 +22,7 @@ pub(super) fn on_record<T>(
     record: bool,
     work: impl FnOnce(&mut Hold) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut hold = Hold::take(root, |line| eprintln!("stayput: {line}"))?;
+    let mut hold = Hold::take(root, tell)?;
     let put_back = hold.put_back_manifests().map_err(Failure::from);
     put_back.and_then(|()| work(&mut hold)).map_err(|failure| {
         // A mistaken order, or one on a worker, is no failure of renewing.
@@ -31,4 +33,9 @@ pub(super) fn on_record<T>(
         let told: Vec<String> = notices.chain([failure.message]).collect();
         Failure::new(failure.code, told.join("\n"))
     })
+}
+
+/// A terminal that is gone stops nothing.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "stayput: {line}");
 }

@@ -1,6 +1,7 @@
 //! `stayput kubeadm join-etcd`.
 
 use std::fmt::Write;
+use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -53,7 +54,7 @@ pub(super) fn join_etcd(context: &Context, args: JoinEtcdArgs) -> Result<u8, Fai
             master,
             image: args.image,
             limit: args.within.unwrap_or(PATIENCE),
-            tell: |line| eprintln!("stayput: {line}"),
+            tell,
         };
         Ok(membership::join(&join, || drop(lock)).await?)
     })?;
@@ -97,4 +98,9 @@ fn text(joined: &Joined) -> String {
 fn time(text: &str) -> Result<Duration, String> {
     let seconds = config::span(text).ok_or("write a time such as 10m")?;
     Ok(Duration::from_secs(seconds))
+}
+
+/// A terminal that is gone stops nothing.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "stayput: {line}");
 }

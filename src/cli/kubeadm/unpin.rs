@@ -73,7 +73,7 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     };
     let report = block_on(async {
         let site = Site::open(&root, cluster, node, without).await?;
-        Ok(run(&site, &options, tell).await)
+        Ok(Box::pin(run(&site, &options, tell)).await)
     })?;
     finish(context, &report)
 }
@@ -108,7 +108,7 @@ fn finish(context: &Context, report: &Report) -> Result<u8, Failure> {
 fn consent(context: &Context, args: &UnpinArgs, report: &Report) -> Result<(), Failure> {
     if args.yes {
         if context.global.output == Output::Table {
-            eprint!("{}", report.text());
+            show(&report.text());
         }
         return Ok(());
     }
@@ -119,8 +119,10 @@ fn consent(context: &Context, args: &UnpinArgs, report: &Report) -> Result<(), F
             format!("nobody can be asked here: {refusal}"),
         ));
     }
-    eprint!("{}\nChange this, stage by stage? [y/N] ", report.text());
-    let _ = std::io::stderr().flush();
+    show(&format!(
+        "{}\nChange this, stage by stage? [y/N] ",
+        report.text()
+    ));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.map_err(|error| Failure::new(exit::OS_ERROR, format!("cannot read the answer: {error}")))?;
@@ -130,8 +132,15 @@ fn consent(context: &Context, args: &UnpinArgs, report: &Report) -> Result<(), F
     }
 }
 
+/// A terminal that is gone stops nothing: whoever is told has the signal, too.
+fn show(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
 fn tell(line: &str) {
-    eprintln!("stayput: {line}");
+    show(&format!("stayput: {line}\n"));
 }
 
 fn program(text: &str) -> Result<Program, Failure> {

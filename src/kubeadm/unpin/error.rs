@@ -76,6 +76,24 @@ pub enum Error {
         "something is still to be done in '{0}' after it was done; does another program undo it?"
     )]
     Undone(Stage),
+    /// The kubelet took another address for its node's.
+    #[error(
+        "without --node-ip the kubelet takes {after} for this node's address, not {before}, which the machine still has; --node-ip is back, and the kubelet was restarted with it. Let the machine's own name lead to {before}, or its default route start there, and run this again"
+    )]
+    NodeIp {
+        /// What it was.
+        before: String,
+        /// What it would be.
+        after: String,
+    },
+    /// A `ConfigMap` that changes again and again.
+    #[error("{0} is changed by others again and again; run this again when they are done")]
+    Contended(String),
+    /// This program was told to end before something was well.
+    #[error(
+        "told to end before {0} was well; what was changed stays, and the next run goes on from here"
+    )]
+    StoppedWaiting(String),
     /// This program was told to end.
     #[error("told to end")]
     Stopped,

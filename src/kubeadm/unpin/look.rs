@@ -100,8 +100,7 @@ pub async fn look(site: &Site) -> Result<Look, Error> {
     };
     look.facts.node = site.node.kubernetes_name.to_string();
     look.facts.master = site.node.master().cloned();
-    let release = look.release(site).await?;
-    let agent = match release {
+    let agent = match look.release(site).await {
         Ok(()) => agent::stand(site).await,
         Err(reason) => Stand::Bad(reason),
     };
@@ -121,11 +120,12 @@ impl Look {
     }
 
     /// Whether this release can do with names. What kube-apiserver says goes before the cluster file.
-    async fn release(&mut self, site: &Site) -> Result<Result<(), String>, Error> {
-        let version = site.api.get("/version").await?;
+    async fn release(&mut self, site: &Site) -> Result<(), String> {
+        // Not everybody may ask for it everywhere.
+        let version = site.api.get("/version").await.ok().flatten();
         let minor = version.as_ref().and_then(guard::minor);
         let minor = minor.unwrap_or(site.cluster.kubernetes.minor);
-        Ok(guard::release(&site.cluster, minor).map(|warning| self.warnings.extend(warning)))
+        guard::release(&site.cluster, minor).map(|warning| self.warnings.extend(warning))
     }
 
     /// What no stage mends; the last one does not begin while that breaks this master.

@@ -137,9 +137,9 @@ impl Report {
                 text,
                 "\nby hand ({}): {}{line}: {} {}\n    breaks: {}\n    instead: {}",
                 pin.severity.as_str(),
-                pin.place,
-                pin.what,
-                pin.value,
+                shown(&pin.place),
+                shown(&pin.what),
+                shown(&pin.value),
                 pin.breaks,
                 pin.instead
             );
@@ -216,6 +216,12 @@ impl Report {
     }
 }
 
+/// Control characters of files do not reach the terminal.
+fn shown(text: &str) -> String {
+    let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(safe).collect()
+}
+
 fn row(step: &super::plan::Step) -> Row {
     let (state, reason, waits_for) = match &step.state {
         State::Done => ("done", None, Vec::new()),
@@ -235,4 +241,45 @@ fn row(step: &super::plan::Step) -> Row {
 fn waits(waits: &[Wait]) -> String {
     let waits = waits.iter().map(|it| format!("{} ({})", it.node, it.stage));
     waits.collect::<Vec<String>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubeadm::pin::Severity;
+    use crate::kubeadm::unpin::plan::plan;
+
+    #[test]
+    fn what_is_left_to_a_person_is_told_and_nothing_is_complete_while_it_is_fatal() {
+        let see = |severity| {
+            let pin = Pin {
+                severity,
+                place: "/etc/kubernetes/manifests/kube-apiserver.yaml".to_owned(),
+                line: Some(7),
+                what: "--etcd-servers".to_owned(),
+                value: "https://10.77.0.11:2379\u{1b}".to_owned(),
+                addresses: Vec::new(),
+                breaks: "etcd is not found".to_owned(),
+                instead: "names".to_owned(),
+            };
+            let look = Look {
+                by_hand: vec![pin],
+                ..Look::default()
+            };
+            Report::of(&look, &plan(&look.facts))
+        };
+        let fatal = see(Severity::Fatal);
+        assert!(!fatal.complete);
+        let text = fatal.text();
+        assert!(text.contains(
+            "kube-apiserver.yaml, line 7: --etcd-servers https://10.77.0.11:2379\u{fffd}"
+        ));
+        assert!(
+            text.contains("Next: what is to be changed by hand"),
+            "{text}"
+        );
+        let degraded = see(Severity::Degraded);
+        assert!(degraded.complete);
+        assert!(degraded.text().contains("by hand (degraded)"));
+    }
 }

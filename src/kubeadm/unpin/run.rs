@@ -1,26 +1,25 @@
 //! Carries the plan out: one stage after the other, one component at a time, each waited for until it is
 //! well. Everything is looked at anew before each stage.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::backup::Backup;
 use super::certificates::Serving;
 use super::error::Error;
-use super::groups::{Group, Restart};
-use super::look::{Look, NewManifest, Peer, look};
-use super::objects::{DAEMON_SET, Rollout};
+use super::groups::{Group, KUBELET_FLAGS, NewFile, Restart};
+use super::look::{Look, NewManifest, Peer, internal_addresses, look};
+use super::objects::{DAEMON_SET, Map, Mend, Rollout};
 use super::plan::{Plan, State, done, plan};
 use super::report::{Did, Report};
 use super::site::Site;
 use super::stage::{ANNOTATION, Record, Stage};
-use super::{owed, well};
+use super::well::Watch;
+use super::{known, owed, well};
 use crate::api::etcd::Etcd;
 use crate::file;
 use crate::pki::moment::Moment;
@@ -31,6 +30,9 @@ use crate::static_pod::{self, Limits, Restarted};
 
 /// How often others are looked at while they are waited for.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How often the cluster's objects are looked at again where others change them at the same time.
+const TRIES: u32 = 3;
 
 /// What the operator asks for.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub async fn preview(site: &Site) -> Result<Report, Error> {
 
 /// Does all that can be done here, under the certificates' lock, which others may have while this waits
 /// for other nodes. The report tells what was done also where it ends early. `say` hears
-/// of each thing before it is done. From here on the process takes SIGTERM and SIGINT itself.
+/// of each thing before it is done. From here on the process takes SIGTERM, SIGINT and SIGHUP itself.
 pub async fn run(site: &Site, options: &Options, say: fn(&str)) -> Report {
     let mut run = Run {
         site,
@@ -62,7 +64,7 @@ pub async fn run(site: &Site, options: &Options, say: fn(&str)) -> Report {
         options,
         say,
         backup: Backup::new(&site.root),
-        stop: stop(),
+        watch: Watch::new(say),
         report: Report::default(),
     };
     let failure = run.all().await.err();
@@ -73,31 +75,13 @@ pub async fn run(site: &Site, options: &Options, say: fn(&str)) -> Report {
     report
 }
 
-type Stop = Shared<BoxFuture<'static, ()>>;
-
-fn stop() -> Stop {
-    let heard = |kind| signal(kind).ok();
-    let (term, interrupt) = (
-        heard(SignalKind::terminate()),
-        heard(SignalKind::interrupt()),
-    );
-    let all = [term, interrupt].into_iter().flatten().map(|mut signal| {
-        async move {
-            signal.recv().await;
-        }
-        .boxed()
-    });
-    let first = futures_util::future::select_all(all).map(|_| ());
-    first.boxed().shared()
-}
-
 struct Run<'a> {
     site: &'a Site,
     hold: Option<Hold>,
     options: &'a Options,
     say: fn(&str),
     backup: Backup,
-    stop: Stop,
+    watch: Watch,
     report: Report,
 }
 
@@ -107,7 +91,7 @@ impl Run<'_> {
         let mut last = None;
         let mut told = String::new();
         loop {
-            if self.stop.clone().now_or_never().is_some() {
+            if self.watch.is_over() {
                 return Err(Error::Stopped);
             }
             let patient = deadline.is_some_and(|deadline| Instant::now() < deadline);
@@ -135,9 +119,15 @@ impl Run<'_> {
                         last = None;
                         continue;
                     }
+                    known::save(&self.site.root, &look.masters)?;
                     self.record(&look, Some(stage)).await?;
-                    self.step(stage, look).await?;
-                    continue;
+                    match self.claimed(stage, look).await? {
+                        Some(look) => {
+                            self.step(stage, look).await?;
+                            continue;
+                        }
+                        None => true,
+                    }
                 }
                 next => {
                     self.record(&look, None).await?;
@@ -159,10 +149,27 @@ impl Run<'_> {
         }
     }
 
+    /// Two may have found their turn at once: once this node has said that it is at a stage in which one
+    /// alone may be, it looks again, and gives way to any other that says so too. Of two that give way
+    /// the first in the cluster file goes on, since the other then waits for it.
+    async fn claimed(&mut self, stage: Stage, first: Look) -> Result<Option<Look>, Error> {
+        if first.facts.master.is_none() || !stage.is_one_at_a_time() {
+            return Ok(Some(first));
+        }
+        let look = look(self.site).await?;
+        let plan = plan(&look.facts);
+        self.report.see(&look, &plan);
+        if goes_on(&plan, stage) {
+            return Ok(Some(look));
+        }
+        self.record(&look, None).await?;
+        Ok(None)
+    }
+
     async fn pause(&self) -> Result<(), Error> {
         tokio::select! {
             () = sleep(PAUSE) => Ok(()),
-            () = self.stop.clone() => Err(Error::Stopped),
+            () = self.watch.stop.clone() => Err(Error::Stopped),
         }
     }
 
@@ -201,13 +208,13 @@ impl Run<'_> {
         let result = match stage {
             // Nothing of it is ever open.
             Stage::Agent => Ok(()),
-            Stage::Certificates => self.certificates(&work.serving).await,
+            Stage::Certificates => self.certificates(&work.serving, &healthy).await,
             Stage::Kubeconfigs => self.kubeconfigs(work.groups).await,
             Stage::Etcd => self.etcd(work.etcd, &healthy).await,
             Stage::Apiserver => self.apiserver(work.apiserver, &healthy).await,
             Stage::Peer => self.peer(work.peer, &healthy).await,
             Stage::Cluster => self.cluster(work.maps, work.rollout).await,
-            Stage::Addresses => self.addresses(&work.serving).await,
+            Stage::Addresses => self.addresses(&work.serving, &healthy).await,
         };
         let took = begun.elapsed();
         if result.is_ok() {
@@ -222,26 +229,43 @@ impl Run<'_> {
     }
 
     /// Adds names; nothing that is there goes.
-    async fn certificates(&mut self, serving: &[Serving]) -> Result<(), Error> {
+    async fn certificates(&mut self, serving: &[Serving], healthy: &[String]) -> Result<(), Error> {
         let lacking = serving.iter().filter(|it| !it.lacks.is_empty());
         let lacking: Vec<&Serving> = lacking.collect();
         if !lacking.is_empty() {
             let names = lacking.iter().map(|it| it.id.clone()).collect();
             self.renew(&lacking, names, Vec::new()).await?;
+            self.etcd_again(&lacking, healthy).await?;
         }
-        self.tell("kube-apiserver serves it", well::served(self.site).await?);
-        well::api(self.site).await?;
+        self.tell(
+            "kube-apiserver serves it",
+            well::served(&self.watch, self.site).await?,
+        );
+        well::api(&self.watch, self.site).await?;
         Ok(())
     }
 
     /// Leaves the old addresses out.
-    async fn addresses(&mut self, serving: &[Serving]) -> Result<(), Error> {
+    async fn addresses(&mut self, serving: &[Serving], healthy: &[String]) -> Result<(), Error> {
         for one in serving.iter().filter(|it| !it.old.is_empty()) {
             let drop = one.old.iter().map(ToString::to_string).collect();
             self.renew(&[one], vec![one.id.clone()], drop).await?;
+            self.etcd_again(&[one], healthy).await?;
         }
-        self.tell("kube-apiserver serves it", well::served(self.site).await?);
-        well::api(self.site).await?;
+        self.tell(
+            "kube-apiserver serves it",
+            well::served(&self.watch, self.site).await?,
+        );
+        well::api(&self.watch, self.site).await?;
+        Ok(())
+    }
+
+    /// etcd serves what was issued, and the others take it.
+    async fn etcd_again(&mut self, issued: &[&Serving], healthy: &[String]) -> Result<(), Error> {
+        if issued.iter().any(|it| it.id.starts_with("etcd")) {
+            let took = well::etcd(&self.watch, self.site, healthy).await?;
+            self.tell("etcd is healthy", took);
+        }
         Ok(())
     }
 
@@ -279,7 +303,7 @@ impl Run<'_> {
 
     async fn kubeconfigs(&mut self, groups: Vec<Group>) -> Result<(), Error> {
         // HAProxy looks at the masters' certificates every few seconds.
-        let took = well::endpoint(self.site).await?;
+        let took = well::endpoint(&self.watch, self.site).await?;
         self.tell("the endpoint leads to a kube-apiserver", took);
         for group in groups {
             let reader = group.restart.as_str();
@@ -295,7 +319,7 @@ impl Run<'_> {
             }
             match group.restart {
                 Restart::Pod(pod) => self.restart(pod).await?,
-                Restart::Kubelet => self.restart_kubelet().await?,
+                Restart::Kubelet => self.restart_kubelet(&group.files).await?,
                 Restart::Nobody => {}
             }
             if restarts {
@@ -309,7 +333,7 @@ impl Run<'_> {
         let before = well::container(self.site, pod).await;
         (self.say)(&format!("restarting {pod}"));
         let limits = Limits::default();
-        let stop = self.stop.clone();
+        let stop = self.watch.stop.clone();
         let restarted =
             static_pod::restart(&self.site.root, &processes(), pod, &limits, stop).await?;
         self.back(pod, &restarted, before).await
@@ -331,16 +355,42 @@ impl Run<'_> {
                 back.as_secs_f64()
             )),
         }
-        let took = well::pod(self.site, pod, before.as_deref()).await?;
+        let took = well::pod(&self.watch, self.site, pod, before.as_deref()).await?;
         self.tell(&format!("{pod} is ready"), took);
         Ok(())
     }
 
-    async fn restart_kubelet(&mut self) -> Result<(), Error> {
+    /// Restarts the kubelet. Where it has lost its `--node-ip`, it has to find the same address itself.
+    async fn restart_kubelet(&mut self, files: &[NewFile]) -> Result<(), Error> {
+        let flags = files.iter().find(|it| it.path == KUBELET_FLAGS);
+        let node = self.site.api.get(&self.site.node_path()).await?;
+        let before = internal_addresses(&node.unwrap_or_default());
+        let heartbeat = well::heartbeat(self.site).await;
+        self.kubelet_again().await?;
+        let Some(flags) = flags else { return Ok(()) };
+        let after = well::addresses(&self.watch, self.site, heartbeat.as_deref()).await?;
+        // What a rescue has given back is on this machine, and is not to be its address again.
+        let rescue = &self.site.cluster.routes.rescue;
+        let rescued = |address: IpAddr| rescue.values().any(|it| *it == address);
+        let stays = |address| is_here(address) && !rescued(address);
+        let Some(lost) = lost(&before, &after, stays) else {
+            return Ok(());
+        };
+        self.write(Path::new(flags.path), &flags.to, &flags.from)?;
+        self.kubelet_again().await?;
+        owed::strike(&self.site.root, Restart::Kubelet.as_str())?;
+        let after: Vec<String> = after.iter().map(ToString::to_string).collect();
+        Err(Error::NodeIp {
+            before: lost.to_string(),
+            after: after.join(" and "),
+        })
+    }
+
+    async fn kubelet_again(&mut self) -> Result<(), Error> {
         (self.say)("restarting the kubelet");
         self.options.kubelet.run().await.map_err(Error::Kubelet)?;
         let before = well::lease(self.site).await;
-        let took = well::kubelet(self.site, before.as_deref()).await?;
+        let took = well::kubelet(&self.watch, self.site, before.as_deref()).await?;
         self.tell("the kubelet tells of itself", took);
         Ok(())
     }
@@ -374,7 +424,7 @@ impl Run<'_> {
             from: new.from.as_bytes(),
             to: new.to.as_bytes(),
         };
-        let (limits, stop) = (Limits::default(), self.stop.clone());
+        let (limits, stop) = (Limits::default(), self.watch.stop.clone());
         let root = &self.site.root;
         let restarted =
             static_pod::exchange(root, &processes(), pod, change, &limits, stop).await?;
@@ -382,9 +432,15 @@ impl Run<'_> {
             .exists(Path::new("/etc/kubernetes/manifests/etcd.yaml"))
             .unwrap_or(true)
         {
-            self.tell("etcd is healthy", well::etcd(self.site, healthy).await?);
+            self.tell(
+                "etcd is healthy",
+                well::etcd(&self.watch, self.site, healthy).await?,
+            );
         }
-        self.tell("kube-apiserver answers", well::api(self.site).await?);
+        self.tell(
+            "kube-apiserver answers",
+            well::api(&self.watch, self.site).await?,
+        );
         self.back(pod, &restarted, before).await?;
         // While etcd or kube-apiserver was away, they may have lost their leases and ended.
         for other in [
@@ -393,7 +449,7 @@ impl Run<'_> {
             "kube-scheduler",
         ] {
             if static_pod::is_here(root, other) {
-                let took = well::pod(self.site, other, None).await?;
+                let took = well::pod(&self.watch, self.site, other, None).await?;
                 self.tell(&format!("{other} is ready"), took);
             }
         }
@@ -407,22 +463,26 @@ impl Run<'_> {
             .keep_object(&format!("etcd-member-{:x}", peer.id), &format!("{old}\n"))?;
         let etcd = Etcd::local(&self.site.root)?;
         etcd.update(peer.id, &peer.to).await?;
-        self.tell("etcd is healthy", well::etcd(self.site, healthy).await?);
+        self.tell(
+            "etcd is healthy",
+            well::etcd(&self.watch, self.site, healthy).await?,
+        );
         Ok(())
     }
 
-    async fn cluster(
-        &mut self,
-        maps: Vec<super::objects::Mend>,
-        rollout: Option<Rollout>,
-    ) -> Result<(), Error> {
-        for mend in maps {
-            let name = mend.map.path().replace('/', "_");
-            let old = serde_json::to_string_pretty(&mend.old).unwrap_or_default();
-            self.backup
-                .keep_object(&format!("{}.json", name.trim_matches('_')), &old)?;
-            (self.say)(&format!("writing {}", mend.map.place()));
-            self.site.api.replace(&mend.map.path(), &mend.new).await?;
+    async fn cluster(&mut self, maps: Vec<Mend>, rollout: Option<Rollout>) -> Result<(), Error> {
+        let mut maps = maps;
+        let mut tries = TRIES;
+        while let Some(contended) = self.write_maps(&maps).await? {
+            tries -= 1;
+            if tries == 0 {
+                return Err(Error::Contended(contended.place()));
+            }
+            (self.say)(&format!(
+                "{} was changed by another meanwhile: looking again",
+                contended.place()
+            ));
+            maps = look(self.site).await?.work.maps;
         }
         // What was just written may be what asks for it.
         let rollout = match rollout {
@@ -435,9 +495,25 @@ impl Run<'_> {
         }
         self.tell(
             "kube-proxy's pods are ready",
-            well::proxies(self.site).await?,
+            well::proxies(&self.watch, self.site).await?,
         );
         Ok(())
+    }
+
+    /// Writes them; gives the one that somebody else has changed since it was read.
+    async fn write_maps(&mut self, maps: &[Mend]) -> Result<Option<Map>, Error> {
+        for mend in maps {
+            let name = mend.map.path().replace('/', "_");
+            let old = serde_json::to_string_pretty(&mend.old).unwrap_or_default();
+            self.backup
+                .keep_object(&format!("{}.json", name.trim_matches('_')), &old)?;
+            (self.say)(&format!("writing {}", mend.map.place()));
+            match self.site.api.replace(&mend.map.path(), &mend.new).await {
+                Err(error) if error.is_conflict() => return Ok(Some(mend.map)),
+                written => written?,
+            };
+        }
+        Ok(None)
     }
 
     fn keep(&mut self, path: &Path) -> Result<(), Error> {
@@ -476,6 +552,23 @@ impl Run<'_> {
     }
 }
 
+/// Whether a stage is still the next one, and may be begun.
+fn goes_on(plan: &Plan, stage: Stage) -> bool {
+    let next = plan.next();
+    next.is_some_and(|step| step.stage == stage && step.state == State::Ready)
+}
+
+/// Whether an address is one of this machine's: nothing else can be bound.
+fn is_here(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Of addresses that a node had, one that it has no more although the machine has it.
+fn lost(before: &[IpAddr], after: &[IpAddr], is_here: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let gone = before.iter().copied().filter(|it| !after.contains(it));
+    gone.into_iter().find(|it| is_here(*it))
+}
+
 fn processes() -> Processes {
     Processes::new(Path::new("/proc"))
 }
@@ -492,4 +585,26 @@ fn waiting(plan: &Plan) -> String {
         .map(|it| format!("{}: {}", it.node, it.stage))
         .collect();
     format!("waiting for {}", waits.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_lost_where_the_machine_still_has_it() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (old, new) = ([ip("10.77.0.11")], [ip("192.0.2.7")]);
+        assert_eq!(lost(&old, &new, |_| true), Some(old[0]));
+        assert_eq!(lost(&old, &new, |_| false), None);
+        assert_eq!(lost(&old, &old, |_| true), None);
+        assert_eq!(lost(&[], &new, |_| true), None);
+        // Nothing told is nothing kept.
+        assert_eq!(lost(&old, &[], |_| true), Some(old[0]));
+        assert!(is_here(ip("127.0.0.1")));
+        assert!(
+            !is_here(ip("192.0.2.7")),
+            "an address of no machine (RFC 5737)"
+        );
+    }
 }

@@ -262,7 +262,7 @@ fn a_sick_member_stops_what_touches_etcd_and_nothing_else() {
         (Peer, "peer stuck"),
         (Addresses, "addresses stuck"),
     ] {
-        let mut facts = on_master(0, &[Some(Certificates); 3], stage);
+        let mut facts = on_master(0, &[Some(Addresses); 3], stage);
         facts.members[1].healthy = false;
         assert_eq!(line(&facts), want);
     }
