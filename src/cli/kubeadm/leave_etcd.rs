@@ -10,7 +10,6 @@ use crate::cli::{exit, output, show};
 use crate::config::Cluster;
 use crate::kubeadm::membership::{self, Leave, Left, plan};
 use crate::lock;
-use crate::name::Name;
 use crate::static_pod;
 
 #[derive(Debug, Args)]
@@ -27,11 +26,12 @@ pub(super) fn leave_etcd(context: &Context, args: LeaveEtcdArgs) -> Result<u8, F
     let root = context.root()?;
     let (cluster, node) = context.load(&root)?;
     super::membership::master(&node)?;
+    let odd = |c: char| c.is_whitespace() || c.is_control();
     let stranger = args
         .name
         .as_deref()
         .filter(|name| !names_a_master(&cluster, name));
-    if let Some(name) = stranger.filter(|name| Name::parse(name).is_err()) {
+    if let Some(name) = stranger.filter(|name| name.is_empty() || name.contains(odd)) {
         let text = format!(
             "'{}' is no name of a master or a member; give one such as {}",
             name.escape_debug(),

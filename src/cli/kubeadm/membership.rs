@@ -94,3 +94,41 @@ pub(super) fn table(members: &[Member]) -> String {
     });
     output::table(["MEMBER", "ID", "", "PEER URLS"], rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_image;
+
+    #[test]
+    fn images_are_known_by_their_form() {
+        for good in [
+            "etcd",
+            "etcd:3.5",
+            "registry.k8s.io/etcd:3.5.15-0",
+            "k8s.gcr.io/etcd:3.4.13-0",
+            "localhost:5000/a/b_c/etcd:dev_",
+            "r.example.com/etcd@sha256:0123456789abcdef",
+            "r.example.com/etcd:3.5@sha256:0123456789abcdef",
+        ] {
+            assert!(is_image(good), "{good}");
+        }
+        for bad in [
+            "",
+            "bad image!",
+            "bad image",
+            "a\nb",
+            "etcd:",
+            ":3",
+            "/etcd",
+            "etcd/",
+            "a//b",
+            "-etcd",
+            "@sha256:0",
+            "ätcd",
+            "a;b",
+            "$(x)",
+        ] {
+            assert!(!is_image(bad), "{bad}");
+        }
+    }
+}
