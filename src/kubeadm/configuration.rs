@@ -365,11 +365,10 @@ impl<'a> Wanted<'a> {
         ];
         lines.extend(commands.iter().map(|command| format!("  {command}")));
         if let Some(joining) = joining {
-            let from = match joining.hashes_are_given {
-                true => "given by --ca-cert-hash.",
-                false => {
-                    "of /etc/kubernetes/pki/ca.crt on this node; --ca-cert-hash gives another."
-                }
+            let from = if joining.hashes_are_given {
+                "given by --ca-cert-hash."
+            } else {
+                "of /etc/kubernetes/pki/ca.crt on this node; --ca-cert-hash gives another."
             };
             lines.extend([
                 String::new(),
