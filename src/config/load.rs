@@ -20,8 +20,9 @@ const HOSTNAME: &str = "/etc/hostname";
 pub enum Error {
     /// The cluster file is not there.
     #[error(
-        "there is no cluster file {}; write it (see deploy/examples/cluster.yaml) or name it with --config",
-        path.display()
+        "there is no cluster file {}{}; write it (see deploy/examples/cluster.yaml) or name it with --config",
+        path.display(),
+        where_looked_up(path)
     )]
     Missing {
         /// Where it was looked for, below the root.
@@ -44,6 +45,15 @@ pub enum Error {
     /// Both files are good, but it is not clear which node this is.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+/// What to say of a path that was given and is not there: a relative one is not of the current folder.
+pub fn where_looked_up(path: &Path) -> &'static str {
+    if path.is_absolute() {
+        ""
+    } else {
+        " (a relative path is looked up below /, or --root; give an absolute path)"
+    }
 }
 
 /// Reads and checks the cluster file and the node file, which may be missing.

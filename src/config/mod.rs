@@ -37,7 +37,7 @@ mod row;
 mod scalar;
 
 pub use cluster::Cluster;
-pub use load::{Error, load};
+pub use load::{Error, load, where_looked_up};
 pub use node::{Node, NodeError, NodeSettings};
 pub use problem::{Problem, Problems};
 pub use scalar::span;

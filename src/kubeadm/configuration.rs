@@ -44,6 +44,8 @@ pub struct Joining<'a> {
     pub token: &'a str,
     /// `sha256:` and the digest of the cluster authority's public key, one or more.
     pub hashes: &'a [String],
+    /// Whether somebody gave the digests; else they are of this node's copy of the authority.
+    pub hashes_are_given: bool,
 }
 
 /// A configuration, and how it is used.
@@ -56,7 +58,7 @@ pub struct Configuration {
     pub text: String,
     /// What is to be run, in this order; FILE is the configuration's.
     pub commands: Vec<String>,
-    /// What a later upgrade is to be called with.
+    /// What a later upgrade is to be called with; on a worker, the one command.
     pub upgrade: Vec<String>,
 }
 
@@ -104,7 +106,7 @@ pub fn init(wanted: &Wanted<'_>) -> Result<Configuration, Error> {
     let flag = wanted.patches_argument(&way);
     commands.push(format!("kubeadm init --config FILE{flag}"));
     commands.push("stayput provisioned".to_owned());
-    Ok(wanted.finish(Some(&way), commands, &[mapping(own), shared]))
+    Ok(wanted.finish(Some(&way), commands, None, &[mapping(own), shared]))
 }
 
 /// The configuration for `kubeadm join`.
@@ -122,7 +124,7 @@ pub fn join(wanted: &Wanted<'_>, joining: Joining<'_>) -> Result<Configuration, 
     own.push(("nodeRegistration", wanted.registration()));
     let Role::Master(name) = &wanted.node.role else {
         let commands = vec!["kubeadm join --config FILE".to_owned()];
-        return Ok(wanted.finish(None, commands, &[mapping(own)]));
+        return Ok(wanted.finish(None, commands, Some(joining), &[mapping(own)]));
     };
     let way = Way::of(wanted, name)?;
     let endpoint = ("localAPIEndpoint", wanted.local_endpoint(&way));
@@ -147,7 +149,17 @@ pub fn join(wanted: &Wanted<'_>, joining: Joining<'_>) -> Result<Configuration, 
         }
     }
     commands.push("stayput provisioned".to_owned());
-    Ok(wanted.finish(Some(&way), commands, &[mapping(own)]))
+    Ok(wanted.finish(Some(&way), commands, Some(joining), &[mapping(own)]))
+}
+
+/// Refuses a master without a stable address where kubeadm of the cluster's release needs one.
+pub fn check_release(cluster: &Cluster, master: &Name) -> Result<(), Error> {
+    let stable = cluster.master(master).and_then(|master| master.stable);
+    if stable.is_none() && cluster.kubernetes.minor >= NEEDS_STABLE_SINCE {
+        let master = master.clone();
+        return Err(Error::NeedsStable { master });
+    }
+    Ok(())
 }
 
 /// What is written of a master's address.
@@ -164,10 +176,7 @@ impl Way {
         if let Some(stable) = stable {
             return Ok(Self::Stable(stable));
         }
-        if wanted.cluster.kubernetes.minor >= NEEDS_STABLE_SINCE {
-            let master = master.clone();
-            return Err(Error::NeedsStable { master });
-        }
+        check_release(wanted.cluster, master)?;
         let address = wanted.addresses.first();
         let address = address.ok_or_else(|| Error::NoAddress(master.clone()))?;
         Ok(Self::Names(*address))
@@ -232,7 +241,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn patches_command(&self, way: &Way) -> Option<String> {
-        let folder = self.patches.display();
+        let folder = upgrade::argument(self.patches);
         way.has_patches()
             .then(|| format!("stayput kubeadm patches {folder}"))
     }
@@ -300,11 +309,15 @@ impl<'a> Wanted<'a> {
         &self,
         way: Option<&Way>,
         commands: Vec<String>,
+        joining: Option<Joining<'_>>,
         documents: &[Tree],
     ) -> Configuration {
-        let upgrade = way.map_or_else(Vec::new, |way| self.upgrade(way));
+        let upgrade = way.map_or_else(
+            || vec!["kubeadm upgrade node".to_owned()],
+            |way| self.upgrade(way),
+        );
         let mut text = String::new();
-        for line in self.head(way, &commands, &upgrade) {
+        for line in self.head(way, &commands, joining, &upgrade) {
             let _ = writeln!(text, "{}", format!("# {line}").trim_end());
         }
         for (index, document) in documents.iter().enumerate() {
@@ -333,7 +346,13 @@ impl<'a> Wanted<'a> {
         ]
     }
 
-    fn head(&self, way: Option<&Way>, commands: &[String], upgrade: &[String]) -> Vec<String> {
+    fn head(
+        &self,
+        way: Option<&Way>,
+        commands: &[String],
+        joining: Option<Joining<'_>>,
+        upgrade: &[String],
+    ) -> Vec<String> {
         let (minor, patch) = (self.cluster.kubernetes.minor, self.cluster.kubernetes.patch);
         let mut lines = vec![
             format!(
@@ -345,6 +364,18 @@ impl<'a> Wanted<'a> {
             "In this order, FILE being this file:".into(),
         ];
         lines.extend(commands.iter().map(|command| format!("  {command}")));
+        if let Some(joining) = joining {
+            let from = if joining.hashes_are_given {
+                "given by --ca-cert-hash."
+            } else {
+                "of /etc/kubernetes/pki/ca.crt on this node; --ca-cert-hash gives another."
+            };
+            lines.extend([
+                String::new(),
+                format!("caCertHashes is {from}"),
+                "On a master `kubeadm token create --print-join-command` prints it.".into(),
+            ]);
+        }
         if let Some(Way::Names(_)) = way {
             lines.extend([
                 String::new(),
@@ -359,17 +390,19 @@ impl<'a> Wanted<'a> {
                 ));
             }
         }
-        if !upgrade.is_empty() {
+        lines.push(String::new());
+        if way.is_some() {
             lines.extend([
-                String::new(),
                 "An upgrade, on the first master and then on every other one; stayput renews the"
                     .into(),
                 "certificates:".into(),
             ]);
-            lines.extend(upgrade.iter().map(|command| format!("  {command}")));
-            if minor == 21 && way.is_some_and(Way::has_patches) {
-                lines.push("kubeadm 1.22 calls --experimental-patches --patches.".into());
-            }
+        } else {
+            lines.push("An upgrade, once the masters are done:".into());
+        }
+        lines.extend(upgrade.iter().map(|command| format!("  {command}")));
+        if minor == 21 && way.is_some_and(Way::has_patches) {
+            lines.push("kubeadm 1.22 calls --experimental-patches --patches.".into());
         }
         if patch.is_none() && way.is_some() {
             lines.extend([

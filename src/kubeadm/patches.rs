@@ -54,6 +54,14 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// Cannot be told in a command or a line of text.
+    #[error(
+        "the folder {path:?} has control characters in its name, or is no UTF-8; choose another, such as {FOLDER}"
+    )]
+    Unsafe {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The folder cannot be made or looked at.
     #[error("cannot make the folder {}: {source}", path.display())]
     Folder {
@@ -136,6 +144,12 @@ pub fn check_folder(path: &Path) -> Result<(), Error> {
     let owned = || path.to_owned();
     if !path.is_absolute() || !path.components().all(plain) {
         return Err(Error::Path { path: owned() });
+    }
+    if path
+        .to_str()
+        .is_none_or(|text| text.contains(char::is_control))
+    {
+        return Err(Error::Unsafe { path: owned() });
     }
     if path.starts_with(MANIFESTS) {
         return Err(Error::Manifests { path: owned() });

@@ -58,7 +58,17 @@ pub fn patches_flag(minor: u32, folder: &Path) -> String {
         ..=21 => "--experimental-patches",
         _ => "--patches",
     };
-    format!(" {flag} {}", folder.display())
+    format!(" {flag} {}", argument(folder))
+}
+
+/// A path as one word of a shell's command (POSIX 1003.1, XCU 2.2.2).
+pub fn argument(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// What `kubeadm upgrade` is called with, on the first master and on all others, by kubeadm of that
@@ -87,6 +97,16 @@ mod tests {
             assert_eq!(Api::of(minor).as_str(), api, "1.{minor}");
             let want = format!("--certificate-renewal=false {flag} /p");
             assert_eq!(upgrade_flags(minor, Some(folder)), want, "1.{minor}");
+        }
+        for (path, want) in [
+            ("/p/a-b_c.d+1", "/p/a-b_c.d+1"),
+            ("/my patches", "'/my patches'"),
+            ("/a;reboot", "'/a;reboot'"),
+            ("/$HOME/`x`", "'/$HOME/`x`'"),
+            ("/it's", r"'/it'\''s'"),
+            ("/ä", "'/ä'"),
+        ] {
+            assert_eq!(argument(Path::new(path)), want);
         }
         assert_eq!(upgrade_flags(34, None), "--certificate-renewal=false");
     }

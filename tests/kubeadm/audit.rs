@@ -1,5 +1,6 @@
 //! What is found on real files, and that nothing is found where nothing pins.
 
+use std::fmt::Write;
 use std::process::Command;
 
 use serde_json::Value;
@@ -79,8 +80,23 @@ fn stock_files_pin_in_all_these_places() {
     assert!(
         table
             .out
-            .ends_with("17 places pin addresses that can change\n")
+            .ends_with("17 places pin addresses that can change\n`stayput kubeadm unpin` mends what can be mended, step by step\n"),
+        "{}",
+        table.out
     );
+    for advice in [
+        "`stayput certs renew apiserver --force` adds them",
+        "`stayput certs renew etcd-server --force` adds them",
+        "`stayput certs renew etcd-peer --force` adds them",
+        "a node's agent follows by itself, in a sandbox that is off",
+    ] {
+        assert_eq!(
+            table.out.matches(advice).count(),
+            1,
+            "{advice}: {}",
+            table.out
+        );
+    }
 }
 
 #[test]
@@ -94,7 +110,10 @@ fn an_address_that_never_changes_pins_nothing() {
     let machine = Machine::new(&stable).with(STOCK);
     assert_eq!(found(&machine, 0), (vec![], vec![]));
     let said = machine.stayput(&["kubeadm", "audit", "--this-node"]);
-    assert_eq!(said.good(), "nothing pins an address that can change\n");
+    assert_eq!(
+        said.good(),
+        "in a sandbox the cluster is not asked\nnothing pins an address that can change\n"
+    );
 }
 
 #[test]
@@ -252,6 +271,10 @@ fn what_cannot_be_read_is_told_and_never_clean() {
 fn a_worker_has_a_kubelet_alone() {
     let machine = Machine::new(MOVING);
     let worker = ["--node", "worker", "kubeadm", "audit", "--this-node"];
+    let kubelet = Machine::new(MOVING)
+        .with(NAMES)
+        .read("/etc/kubernetes/kubelet.conf");
+    machine.write("/etc/kubernetes/kubelet.conf", &kubelet);
     assert_eq!(machine.stayput(&worker).code, 0);
     machine.write(
         "/var/lib/kubelet/kubeadm-flags.env",
@@ -268,31 +291,148 @@ fn a_worker_has_a_kubelet_alone() {
 }
 
 #[test]
-fn a_cluster_that_does_not_answer_is_not_clean() {
-    if !here(true, &["unshare"]) {
+fn where_kubeadm_has_not_been_nothing_is_clean() {
+    let machine = Machine::new(&format!("{MOVING}{FOLLOW}"));
+    for (node, place) in [
+        (
+            "master-1",
+            "/etc/kubernetes/manifests and /etc/kubernetes/*.conf",
+        ),
+        ("worker", "/etc/kubernetes/kubelet.conf"),
+    ] {
+        let audit = ["--node", node, "kubeadm", "audit", "--this-node"];
+        let said = machine.stayput(&audit);
+        assert_eq!(said.code, 69, "{said:#?}");
+        let want = format!("not looked at: {place}: there are no kubeadm files here");
+        assert!(said.out.contains(&want), "{}", said.out);
+        assert!(
+            said.out
+                .ends_with("nothing pins in what could be looked at\n"),
+            "{}",
+            said.out
+        );
+        let said = machine.stayput(&[&audit[..], &["-o", "json"]].concat());
+        assert_eq!(said.code, 69, "{said:#?}");
+        let json: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(json["unread"], serde_json::json!([]));
+        assert_eq!(json["notLookedAt"][0]["place"], place);
+        assert_eq!(json["clusterAsked"], false);
+        let follow = ["--node", node, "kubeadm", "follow"];
+        let text = machine.stayput(&follow).good();
+        assert!(text.contains("there are no kubeadm files here"), "{text}");
+        assert!(!text.contains("nothing pins"), "{text}");
+        let text = machine.stayput(&[&follow[..], &["-o", "json"]].concat());
+        let json: Value = serde_json::from_str(&text.good()).unwrap();
+        let notice = json["notices"][0].as_str().unwrap();
+        assert!(notice.contains(place), "{notice}");
+    }
+}
+
+#[test]
+fn a_rescue_is_told_as_one() {
+    let moved = MOVING.replace("10.77.0.11", "10.88.0.11");
+    let machine = Machine::new(&format!("{moved}{FOLLOW}")).with(NAMES);
+    let audit = ["kubeadm", "audit", "--this-node"];
+    let said = machine.stayput(&audit);
+    assert!(said.out.contains("`stayput kubeadm follow` puts it there"));
+    let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+    let before = machine.read(manifest);
+    machine.write("/etc/stayput/rescue.yaml", "master-1: 10.77.0.11\n");
+    let said = machine.stayput(&audit);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("a rescue is in force"), "{}", said.out);
+    assert!(!said.out.contains("kubeadm follow"), "{}", said.out);
+    let text = machine.stayput(&["kubeadm", "follow"]).good();
+    assert!(
+        text.contains("goes on advertising 10.77.0.11: a rescue is in force"),
+        "{text}"
+    );
+    assert_eq!(machine.read(manifest), before);
+    let json = machine.stayput(&["kubeadm", "follow", "-o", "json"]).good();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["advertise"]["result"], "rescue");
+    // Another master's rescue leaves this one as it is.
+    machine.write("/etc/stayput/rescue.yaml", "master-2: 10.77.0.92\n");
+    let said = machine.stayput(&audit);
+    assert!(!said.out.contains("a rescue is in force"), "{}", said.out);
+}
+
+#[test]
+fn in_a_sandbox_the_cluster_is_not_asked() {
+    let machine = Machine::new(&format!("{MOVING}{FOLLOW}")).with(NAMES);
+    if !here(false, &["strace"]) {
         return;
     }
-    // In a network of its own nobody answers.
-    let ask = |machine: &Machine| {
+    let trace = machine.path("/trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=connect,sendto", "-o"]);
+    command.arg(&trace).args([STAYPUT, "--node", "master-1"]);
+    command.args(["--kubernetes-name", "master-1", "--root"]);
+    let said = run(command.arg(machine.root()).args(["kubeadm", "audit"]));
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert_eq!(
+        said.out,
+        "in a sandbox the cluster is not asked\nnothing pins an address that can change\n"
+    );
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("exited with 0"), "{trace}");
+    assert!(!trace.contains("AF_INET"), "{trace}");
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_not_clean() {
+    if !here(true, &["unshare", "mount", "chroot"]) {
+        return;
+    }
+    // A machine of its own, not a sandbox; and in a network of its own nobody answers.
+    let ask = |machine: &Machine, more: &[&str]| {
+        let mut script = String::from("set -e; cd \"$1\"; mkdir proc\n");
+        for folder in ["usr", "lib", "lib64"] {
+            let _ = writeln!(
+                script,
+                "if [ -d /{folder} ]; then mkdir {folder}; mount --bind /{folder} {folder}; fi"
+            );
+        }
+        script += "mount --bind /proc proc; cp \"$2\" \"$2-certs\" .; shift 2; exec chroot . /stayput \"$@\"\n";
         let mut command = Command::new("unshare");
-        command.args(["--net", STAYPUT, "--node", "master-1", "--root"]);
-        run(command.arg(machine.root()).args(["kubeadm", "audit"]))
+        command.args(["--net", "--mount", "sh", "-c", &script, "sh"]);
+        command.arg(machine.root()).arg(STAYPUT);
+        command.args(["--node", "master-1", "--kubernetes-name", "master-1"]);
+        run(command.args(["kubeadm", "audit"]).args(more))
     };
-    let clean = Machine::new(&format!("{MOVING}{FOLLOW}")).with(NAMES);
-    let said = ask(&clean);
+    let clean = || Machine::new(&format!("{MOVING}{FOLLOW}")).with(NAMES);
+    let said = ask(&clean(), &[]);
     assert_eq!(said.code, 69, "{said:#?}");
     for place in ["etcd's members: ", "ConfigMaps, Endpoints and Nodes: "] {
         assert!(
             said.out.contains(&format!("not looked at: {place}")),
-            "{}",
-            said.out
+            "{said:#?}"
         );
     }
+    assert!(!said.out.contains("sandbox"), "{}", said.out);
     assert!(
         said.out
             .ends_with("nothing pins in what could be looked at\n"),
         "{}",
         said.out
     );
-    assert_eq!(ask(&Machine::new(MOVING).with(STOCK)).code, 1);
+    let said = ask(&clean(), &["-o", "json"]);
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["unread"], serde_json::json!([]));
+    assert_eq!(json["clusterAsked"], true);
+    let missed = json["notLookedAt"].as_array().unwrap();
+    let places: Vec<&str> = missed
+        .iter()
+        .filter_map(|it| it["place"].as_str())
+        .collect();
+    assert!(places.contains(&"etcd's members"), "{json}");
+    assert!(
+        missed
+            .iter()
+            .all(|it| it["reason"].as_str().is_some_and(|text| !text.is_empty())),
+        "{json}"
+    );
+    assert_eq!(ask(&Machine::new(MOVING).with(STOCK), &[]).code, 1);
+    // Its files alone are clean: this is what is not asked.
+    assert_eq!(ask(&clean(), &["--this-node"]).code, 0);
 }

@@ -171,6 +171,10 @@ fn joining_by_names_leaves_two_phases_to_stayput() {
         assert!(text.contains(want), "{want}: {text}");
     }
     assert_eq!(text.matches("- sha256:").count(), 1, "{text}");
+    assert!(
+        text.contains("# caCertHashes is of /etc/kubernetes/pki/ca.crt on this node;"),
+        "{text}"
+    );
     // With stable addresses kubeadm does all of it.
     let stable = self::machine(STABLE, "1.34.2");
     let hash = format!("sha256:{}", "0a".repeat(32));
@@ -205,6 +209,14 @@ fn joining_by_names_leaves_two_phases_to_stayput() {
         "{text}"
     );
     assert!(text.contains("criSocket: unix:///run/c.sock\n"), "{text}");
+    assert!(
+        text.contains("# An upgrade, once the masters are done:\n#   kubeadm upgrade node\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("# caCertHashes is given by --ca-cert-hash.\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -256,6 +268,41 @@ fn what_cannot_work_is_refused_with_words() {
             with(&["--token", TOKEN]),
             78,
             "'stable' address",
+        ),
+        (
+            MOVING,
+            "1.33.0",
+            plain(&["kubeadm", "patches"]),
+            78,
+            "has no stable address, and kubeadm from 1.33 on needs one",
+        ),
+        (
+            MOVING,
+            "1.30.0",
+            plain(&["kubeadm", "config", "--patches", "/etc/a\nkubeadm reset"]),
+            65,
+            "control characters",
+        ),
+        (
+            MOVING,
+            "1.30.0",
+            plain(&["--config", "c.yaml", "kubeadm", "config"]),
+            78,
+            "there is no cluster file c.yaml (a relative path is looked up below /, or --root; give an absolute path)",
+        ),
+        (
+            MOVING,
+            "1.30.0",
+            plain(&["--config", "/c.yaml", "kubeadm", "config"]),
+            78,
+            "there is no cluster file /c.yaml; write it",
+        ),
+        (
+            MOVING,
+            "1.30.0",
+            with(&["--token-file", "tok"]),
+            65,
+            "there is no tok (a relative path is looked up below /",
         ),
         (
             MOVING,
@@ -324,4 +371,67 @@ fn what_cannot_work_is_refused_with_words() {
         let text = machine(masters, version).stayput(&arguments).refused(code);
         assert!(text.contains(want), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_socket_is_a_path_or_has_a_scheme() {
+    let machine = machine(STABLE, "1.34.2");
+    let config = |socket| machine.stayput(&["kubeadm", "config", "--cri-socket", socket]);
+    for (socket, written) in [
+        ("/run/c.sock", "unix:///run/c.sock"),
+        ("unix:///run/c.sock", "unix:///run/c.sock"),
+        ("npipe:////./pipe/c", "npipe:////./pipe/c"),
+    ] {
+        let text = config(socket).good();
+        assert!(text.contains(&format!("criSocket: {written}\n")), "{text}");
+    }
+    for socket in [
+        "",
+        "bogus",
+        "run/c.sock",
+        "/",
+        "unix://",
+        "unix://run/c.sock",
+        "npipe://",
+        "http:///run/c.sock",
+        "/run/a b",
+        "/run/a\nb: c",
+    ] {
+        let text = config(socket).refused(65);
+        assert!(text.contains("is no container runtime's socket"), "{text}");
+    }
+}
+
+#[test]
+fn a_folder_is_one_word_of_a_command() {
+    let folder = "/my patches; $(reboot)";
+    for (version, flag) in [("1.20.2", "experimental-patches"), ("1.30.2", "patches")] {
+        let machine = machine(MOVING, version);
+        let config = ["kubeadm", "config", "--patches", folder, "-o", "json"];
+        let json: Value = serde_json::from_str(&machine.stayput(&config).good()).unwrap();
+        let commands = json["commands"].as_array().unwrap();
+        let want = format!("stayput kubeadm patches '{folder}'");
+        assert!(commands.contains(&want.clone().into()), "{json}");
+        let text = json["text"].as_str().unwrap();
+        assert!(text.contains(&format!("#   {want}\n")), "{text}");
+        let upgrade = json["upgrade"][0].as_str().unwrap();
+        let want = format!("--certificate-renewal=false --{flag} '{folder}'");
+        assert!(upgrade.ends_with(&want), "{upgrade}");
+        machine.stayput(&["kubeadm", "patches", folder]).good();
+        machine.read(&format!("{folder}/etcd+strategic.yaml"));
+    }
+}
+
+#[test]
+fn patches_are_not_needed_with_a_stable_address_in_any_release() {
+    let text = machine(STABLE, "1.34.2")
+        .stayput(&["kubeadm", "patches"])
+        .good();
+    assert!(text.contains("needs no patches"), "{text}");
+    // What the patches say does not depend on where the master is.
+    let followed = "masters: [{name: master-1, follow: a.example.com}]\n";
+    let text = machine(followed, "1.30.0")
+        .stayput(&["kubeadm", "patches"])
+        .good();
+    assert!(text.contains("written"), "{text}");
 }

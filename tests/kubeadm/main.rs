@@ -1,4 +1,4 @@
-//! `stayput kubeadm config`, `patches` and `audit` as an operator uses them, on files that a real kubeadm
+//! `stayput kubeadm config`, `patches`, `audit` and what `join-etcd` and `leave-etcd` refuse, as an operator uses them, on files that a real kubeadm
 //! wrote; and with a real kubeadm where `STAYPUT_KUBEADM` names one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]
@@ -7,6 +7,7 @@ mod audit;
 mod config;
 mod foreign;
 mod machine;
+mod membership;
 mod repeated;
 
 #[path = "../support/mod.rs"]

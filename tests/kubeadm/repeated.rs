@@ -14,7 +14,7 @@ fn etcd_starts_by_the_patch_whatever_its_command_says() {
     if !here(false, &["etcd", "etcdctl"]) {
         return;
     }
-    let machine = Machine::new(MOVING);
+    let machine = Machine::new(&format!("{MOVING}kubernetes: {{version: \"1.32.0\"}}\n"));
     machine.stayput(&["kubeadm", "patches"]).good();
     let patch = machine.read("/etc/stayput/patches/etcd+strategic.yaml");
     let lines = patch

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output, show};
-use crate::config::Node;
+use crate::config::{self, Node};
 use crate::kubeadm::configuration::{self, Configuration, Error, Joining, Wanted};
 use crate::kubeadm::patches;
 use crate::pki::certificate::Certificate;
@@ -32,7 +32,8 @@ pub(in crate::cli) struct ConfigArgs {
     /// The file that holds the token; - is standard input
     #[arg(long, requires = "join", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The digest of the cluster authority's key, sha256:HEX [default: of /etc/kubernetes/pki/ca.crt]
+    /// The digest of the cluster authority's key, sha256:HEX, as `kubeadm token create --print-join-command`
+    /// on a master prints it [default: of /etc/kubernetes/pki/ca.crt]
     #[arg(long, requires = "join", value_name = "HASH")]
     ca_cert_hash: Vec<String>,
     /// Where this node's patches are, as `stayput kubeadm patches` writes them
@@ -57,6 +58,7 @@ impl From<Error> for Failure {
 pub(super) fn config(context: &Context, args: ConfigArgs) -> Result<u8, Failure> {
     let root = context.root()?;
     patches::check_folder(&args.patches)?;
+    args.cri_socket.as_deref().map_or(Ok(()), check_socket)?;
     let view = block_on(show::in_force(context, &root))?;
     let node: &Node = &view.node;
     let addresses = node
@@ -71,10 +73,12 @@ pub(super) fn config(context: &Context, args: ConfigArgs) -> Result<u8, Failure>
     };
     let made = if args.join {
         let token = token(&root, &args)?;
-        let hashes = hashes(&root, args.ca_cert_hash)?;
+        let hashes_are_given = !args.ca_cert_hash.is_empty();
+        let hashes = hashes(&root, node.master().is_some(), args.ca_cert_hash)?;
         let joining = Joining {
             token: &token,
             hashes: &hashes,
+            hashes_are_given,
         };
         configuration::join(&wanted, joining)?
     } else {
@@ -84,6 +88,24 @@ pub(super) fn config(context: &Context, args: ConfigArgs) -> Result<u8, Failure>
         made.text.clone()
     })?;
     Ok(exit::OK)
+}
+
+/// What kubeadm takes: a path, or one with a scheme.
+fn check_socket(socket: &str) -> Result<(), Failure> {
+    let path = socket.strip_prefix("unix://").unwrap_or(socket);
+    let is_path = path.starts_with('/') && path.len() > 1 && !path.ends_with('/');
+    let is_pipe = socket
+        .strip_prefix("npipe://")
+        .is_some_and(|pipe| !pipe.trim_matches('/').is_empty());
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    if (is_path || is_pipe) && !socket.contains(odd) {
+        return Ok(());
+    }
+    let text = format!(
+        "'{}' is no container runtime's socket; give its absolute path, such as /run/containerd/containerd.sock, also behind unix://",
+        socket.escape_debug()
+    );
+    Err(Failure::new(exit::BAD_DATA, text))
 }
 
 fn token(root: &Root, args: &ConfigArgs) -> Result<String, Failure> {
@@ -108,7 +130,8 @@ fn token(root: &Root, args: &ConfigArgs) -> Result<String, Failure> {
             let read = root.read(path, TOKEN_LIMIT);
             let shown = path.display().to_string();
             let bytes = read.map_err(|error| unreadable(&shown, error))?;
-            let missing = || Failure::new(exit::BAD_DATA, format!("there is no {shown}"));
+            let hint = config::where_looked_up(path);
+            let missing = || Failure::new(exit::BAD_DATA, format!("there is no {shown}{hint}"));
             String::from_utf8_lossy(&bytes.ok_or_else(missing)?).into_owned()
         }
         (None, None) => {
@@ -135,7 +158,7 @@ fn is_token(text: &str) -> bool {
 }
 
 /// The digests that were given, or those of the authorities that are here.
-fn hashes(root: &Root, given: Vec<String>) -> Result<Vec<String>, Failure> {
+fn hashes(root: &Root, is_master: bool, given: Vec<String>) -> Result<Vec<String>, Failure> {
     if !given.is_empty() {
         let wrong = given.iter().find(|hash| !is_hash(hash));
         return match wrong {
@@ -152,8 +175,13 @@ fn hashes(root: &Root, given: Vec<String>) -> Result<Vec<String>, Failure> {
     };
     let read = root.read(Path::new(AUTHORITY), LIMIT);
     let Some(pem) = read.map_err(|error| failed(&error))? else {
+        let or = if is_master {
+            ", or bring the file by `stayput certs unbundle`"
+        } else {
+            ""
+        };
         let text = format!(
-            "there is no {AUTHORITY} to take the digest of; give --ca-cert-hash, or bring it by `stayput certs unbundle`"
+            "there is no {AUTHORITY} to take the digest of; give --ca-cert-hash, which `kubeadm token create --print-join-command` on a master prints{or}"
         );
         return Err(Failure::new(exit::UNAVAILABLE, text));
     };

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::membership::ready;
+use super::membership::{is_image, ready};
 use crate::cli::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use crate::cli::{exit, output, show};
-use crate::config;
+use crate::config::{self, Cluster};
 use crate::kubeadm::membership::{self, Join, Joined, MANIFEST};
 use crate::lock;
+use crate::name::Name;
 use crate::pki::inventory;
 use crate::pki::moment::Moment;
 use crate::pki::proof::prove;
@@ -33,25 +34,21 @@ pub(in crate::cli) struct JoinEtcdArgs {
 
 pub(super) fn join_etcd(context: &Context, args: JoinEtcdArgs) -> Result<u8, Failure> {
     let root = context.root()?;
+    let (cluster, node) = context.load(&root)?;
+    let name = super::membership::master(&node)?;
+    check(&cluster, name, args.image.as_deref())?;
     let lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
     static_pod::recover(&root).map_err(membership::Error::from)?;
-    let (cluster, node) = context.load(&root)?;
     let wanted = on_master(&cluster, &node)?;
     let now = Moment::read(&root, false)?.judged();
     let inventory = inventory::take(&root, &wanted);
     ready(&prove(&wanted, &inventory, now))?;
     let joined = block_on(async {
         let view = show::in_force(context, &root).await?;
-        let master = node.master().ok_or_else(|| {
-            Failure::new(
-                exit::BAD_DATA,
-                "this node is a worker; run this on a master",
-            )
-        })?;
         let join = Join {
             root: &root,
             view: &view,
-            master,
+            master: name,
             image: args.image,
             limit: args.within.unwrap_or(PATIENCE),
             tell,
@@ -60,6 +57,27 @@ pub(super) fn join_etcd(context: &Context, args: JoinEtcdArgs) -> Result<u8, Fai
     })?;
     output::print(context.global.output, &joined, text)?;
     Ok(exit::OK)
+}
+
+/// What can be told without asking anybody.
+fn check(cluster: &Cluster, name: &Name, image: Option<&str>) -> Result<(), Failure> {
+    let stable = cluster.master(name).and_then(|master| master.stable);
+    if let Some(stable) = stable {
+        let text = format!(
+            "{name} has the stable address {stable}, at which `kubeadm join` adds its member by itself; do not skip its etcd phase (see `stayput kubeadm config --join`)"
+        );
+        return Err(Failure::new(exit::BAD_DATA, text));
+    }
+    match image {
+        Some(image) if !is_image(image) => {
+            let text = format!(
+                "'{}' is no image; write one such as registry.k8s.io/etcd:3.5.15-0",
+                image.escape_debug()
+            );
+            Err(Failure::new(exit::BAD_DATA, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn text(joined: &Joined) -> String {

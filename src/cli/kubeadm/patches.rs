@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, output};
+use crate::kubeadm::configuration;
 use crate::kubeadm::patches::{self, Error, FOLDER};
 
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ struct File {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
-            Error::Manifests { .. } | Error::Path { .. } => exit::BAD_DATA,
+            Error::Manifests { .. } | Error::Path { .. } | Error::Unsafe { .. } => exit::BAD_DATA,
             Error::Folder { .. } | Error::File(_) => exit::OS_ERROR,
         };
         Self::new(code, error)
@@ -48,6 +49,9 @@ pub(super) fn patches(context: &Context, args: PatchesArgs) -> Result<u8, Failur
     })?;
     patches::check_folder(&args.dir)?;
     let needed = patches::needed(&cluster, master);
+    if needed {
+        configuration::check_release(&cluster, master)?;
+    }
     let mut files = Vec::new();
     if needed {
         let all = patches::patches(master, &node.kubernetes_name);

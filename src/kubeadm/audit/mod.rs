@@ -140,10 +140,9 @@ pub fn node(root: &Root, view: &View) -> Audit {
 fn absent(files: &Files, facts: &Facts<'_>) -> Option<NotLookedAt> {
     let is_master = facts.view.node.master().is_some();
     let counts = |kind| match kind {
-        Kind::Manifest(_) => is_master,
         Kind::Kubeconfig(User::Person) => false,
         Kind::Kubeconfig(User::Kubelet | User::Bootstrap) => true,
-        Kind::Kubeconfig(_) => is_master,
+        Kind::Manifest(_) | Kind::Kubeconfig(_) => is_master,
         _ => false,
     };
     if files.found.iter().any(|file| counts(file.kind)) || !files.unread.is_empty() {
