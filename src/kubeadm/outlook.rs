@@ -40,9 +40,11 @@ impl Own {
     }
 }
 
-/// This master's address that never changes: kept by the cluster file, or by a rescue in force.
+/// This master's address that is kept: by a rescue in force, which goes first since it is what is
+/// pinned, else by the cluster file.
 pub fn stable(cluster: &Cluster, node: &Node) -> Option<IpAddr> {
-    cluster.routes.kept(cluster.master(node.master()?)?)
+    let master = cluster.master(node.master()?)?;
+    cluster.routes.kept(master).next()
 }
 
 /// What a look has found.

@@ -51,6 +51,9 @@ pub struct Routes {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
+    /// Below a sandbox's root: the kernel's tables are neither looked at nor touched, and what is
+    /// found is empty.
+    pub sandbox: bool,
     /// The route protocol number that marks what is ours.
     pub protocol: u8,
     /// This node's own stable address is to be there.
@@ -259,7 +262,11 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
     let filters = checks::strict_filters(&wanted, &found, &routes, |name| rp_filter(root, name));
     notices.extend(filters);
     if !root.is_system() {
-        notices.push("a sandbox shares the machine's routes, and leaves them alone".to_owned());
+        let in_force = wanted::rescue_in_force(&view.cluster.routes);
+        notices.retain(|it| Some(it) != in_force.as_ref());
+        notices.push(
+            "in a sandbox the kernel's tables are not touched: nothing of this is set".to_owned(),
+        );
     }
     let matters = |it: &Address| it.ours || wanted.addresses.contains(&it.address);
     let way = |(destination, way): (&IpAddr, &wanted::Way)| WantedRoute {
@@ -269,6 +276,7 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
         source: way.source,
     };
     Ok(Shown {
+        sandbox: !root.is_system(),
         protocol: wanted.protocol,
         wanted_addresses: wanted.addresses.iter().copied().collect(),
         wanted_routes: wanted.routes.iter().map(way).collect(),
@@ -280,13 +288,30 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
     })
 }
 
-/// Takes away all that has this mark; one line for each thing.
-pub async fn remove(protocol: u8) -> Result<Vec<String>, Error> {
+/// The same for a view that is not in force yet, beside the one that is.
+pub async fn would_be(root: &Root, now: &View, then: &View) -> Result<Shown, Error> {
+    let mut shown = show(root, then).await?;
+    let not_yet = wanted::rescue_in_force(&then.cluster.routes);
+    shown.notices.retain(|it| Some(it) != not_yet.as_ref());
+    if root.is_system() {
+        let in_force = wanted::rescue_in_force(&now.cluster.routes);
+        shown.notices.extend(in_force);
+    }
+    Ok(shown)
+}
+
+/// Takes away all that has this mark, or in a dry run only says what that is; one line for each
+/// thing.
+pub async fn remove(protocol: u8, dry_run: bool) -> Result<Vec<String>, Error> {
     let nothing = Wanted::nothing(protocol);
     let (done, troubles) = kernel::with(async |kernel| {
         let found = kernel.find(&nothing).await?;
         let (mut done, mut troubles) = (Vec::new(), Vec::new());
         for change in plan(&nothing, &found).changes {
+            if dry_run {
+                done.push(change.to_string());
+                continue;
+            }
             match kernel.make(protocol, &change).await {
                 Ok(()) => done.push(change.to_string()),
                 Err(trouble) => troubles.push(trouble),
