@@ -121,7 +121,7 @@ pub(super) fn read(file: &Fields<'_>, names: &Names, report: &mut Report) -> Opt
     );
     if mode == Some(Mode::Direct) {
         for master in names.masters.iter().flatten() {
-            if master.stable.is_none() {
+            if names.lacks_stable(master) {
                 let message = format!(
                     "direct needs an address that never changes for each master; give {} one with `stable`",
                     master.name.label()

@@ -311,6 +311,18 @@ fn stable_addresses_are_kept_where_the_file_says_so() {
             "4:43: masters[0].stable: fd54::1 cannot be reached: m1 has no IPv6 address; give stable and current ones of the same family"
         ]
     );
+    for bad in ["127.77.0.9", "fe80::1"] {
+        // Told once, and in a sandbox too.
+        let text = file(&format!("'{bad}'"), "{mode: direct}");
+        let path = std::path::Path::new("/etc/stayput/cluster.yaml");
+        let sandbox = Cluster::parse(&text, path, crate::address::Loopback::Allowed);
+        let told = sandbox.unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("masters[0].stable: {bad} is a l")),
+            "{told}"
+        );
+        assert!(!told.contains("routes.mode"), "{told}");
+    }
     let service = problems(&file("10.96.0.9", "{mode: direct}"));
     assert!(
         service[0].contains("lies within kubernetes.serviceSubnet"),

@@ -35,6 +35,9 @@ pub enum Error {
     Troubles(Vec<String>),
 }
 
+/// How many changes are named in a report.
+const MOST_CHANGES: usize = 3;
+
 /// The surface, with what it remembers from one time to the next.
 #[derive(Debug)]
 pub struct Routes {
@@ -89,7 +92,8 @@ pub struct WantedRoute {
 /// What one pass has done.
 #[derive(Debug, Default)]
 struct Passed {
-    changes: usize,
+    /// What was changed, one line each.
+    changes: Vec<String>,
     addresses: usize,
     routes: usize,
     troubles: Vec<String>,
@@ -120,12 +124,12 @@ impl Routes {
             return Ok(absent("off"));
         }
         let passed = kernel::with(async |kernel| {
-            let mut gone = 0;
+            let mut gone = Vec::new();
             if let Some(old) = self.mark.filter(|old| *old != wanted.protocol) {
                 gone = self.pass(kernel, &Wanted::nothing(old)).await?.changes;
             }
             let mut passed = self.pass(kernel, &wanted).await?;
-            passed.changes += gone;
+            passed.changes.extend(gone);
             Ok(passed)
         });
         let passed = match passed.await {
@@ -138,12 +142,12 @@ impl Routes {
         if !passed.troubles.is_empty() {
             return Err(Error::Troubles(passed.troubles));
         }
-        if off && passed.changes == 0 {
+        if off && passed.changes.is_empty() {
             return Ok(absent("off"));
         }
         let (addresses, routes) = (passed.addresses, passed.routes);
         Ok(Applied {
-            outcome: if passed.changes == 0 {
+            outcome: if passed.changes.is_empty() {
                 Outcome::Unchanged
             } else {
                 Outcome::Updated
@@ -152,10 +156,11 @@ impl Routes {
                 "off; what was ours is removed".to_owned()
             } else {
                 format!(
-                    "{}, {} (protocol {})",
+                    "{}, {} (protocol {}){}",
                     counted(addresses, "address", "addresses"),
                     counted(routes, "route", "routes"),
-                    wanted.protocol
+                    wanted.protocol,
+                    named(&passed.changes)
                 )
             },
             notices: passed.notices,
@@ -196,7 +201,7 @@ impl Routes {
                 _ => {}
             }
             match kernel.make(wanted.protocol, change).await {
-                Ok(()) => passed.changes += 1,
+                Ok(()) => passed.changes.push(change.to_string()),
                 Err(trouble) => {
                     if let Change::AddAddress(address) = change {
                         missing.insert(*address);
@@ -222,6 +227,23 @@ impl Routes {
     fn strict_filters(&self, wanted: &Wanted, found: &Found, routes: &[Route]) -> Vec<String> {
         checks::strict_filters(wanted, found, routes, |name| rp_filter(&self.root, name))
     }
+}
+
+/// What begins a piece of advice in an error of this surface; the pieces are set apart by `; `.
+const ADVICE: [&str; 5] = [
+    "take it ",
+    "tell where ",
+    "is the interface ",
+    "choose another",
+    "the program needs ",
+];
+
+/// An error that is over: what was wrong, without what to do about it. What is in the place of a foreign
+/// route by now is ours, and must not be deleted.
+pub fn overcome(error: &str) -> String {
+    let advice = |piece: &&str| ADVICE.iter().any(|advice| piece.starts_with(advice));
+    let facts = error.split("; ").filter(|piece| !advice(piece));
+    facts.collect::<Vec<_>>().join("; ")
 }
 
 /// That an address is another machine's.
@@ -333,6 +355,16 @@ fn rp_filter(root: &Root, name: &str) -> Option<u8> {
         .join("rp_filter");
     let bytes = root.read(Path::new(&path), 16).ok().flatten()?;
     String::from_utf8(bytes).ok()?.trim().parse().ok()
+}
+
+/// The first changes, for an end of a line.
+fn named(changes: &[String]) -> String {
+    let first = changes.get(..MOST_CHANGES).unwrap_or(changes);
+    match changes.len() - first.len() {
+        0 if first.is_empty() => String::new(),
+        0 => format!(": {}", first.join(", ")),
+        more => format!(": {}, and {more} more", first.join(", ")),
+    }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
