@@ -29,6 +29,8 @@ pub struct Health {
     retry_at: Option<Instant>,
     /// Repairs of foreign changes.
     pub contest: Contest,
+    /// What the last repair of a foreign change has done.
+    pub fought: String,
     /// Notices that stay until the next start.
     pub notices: Vec<String>,
 }
@@ -109,7 +111,12 @@ impl Health {
         SurfaceStatus {
             surface,
             condition,
-            detail: last.map_or_else(String::new, |report| report.detail.clone()),
+            detail: match last {
+                Some(_) if condition == Condition::Contested && !self.fought.is_empty() => {
+                    self.fought.clone()
+                }
+                last => last.map_or_else(String::new, |report| report.detail.clone()),
+            },
             at: self.last.as_ref().map(|(_, at)| clock::rfc3339(*at)),
             last_error: self.last_error.clone(),
             notices: last.map_or_else(Vec::new, |report| report.notices.clone()),

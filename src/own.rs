@@ -15,8 +15,11 @@ pub fn event(view: &View, snapshot: &Snapshot) -> Option<Event> {
     let name = view.node.master()?.clone();
     let known = view.book.addresses(&name);
     let master = view.cluster.master(&name);
-    let kept = master.and_then(|master| view.cluster.routes.kept(master));
-    let snapshot = snapshot.without_kept(kept);
+    let kept = master.into_iter();
+    let kept: Vec<_> = kept
+        .flat_map(|master| view.cluster.routes.kept(master))
+        .collect();
+    let snapshot = snapshot.without_kept(&kept);
     let addresses = interface::select(&snapshot, &view.node.selection, known);
     (!addresses.is_empty()).then_some(Event::Observed {
         origin: Origin::Interface,

@@ -58,7 +58,7 @@ impl View {
             Target::Current => None,
             Target::Stable => self.cluster.master(master),
         };
-        match stable.and_then(|master| self.cluster.routes.kept(master)) {
+        match stable.and_then(|master| self.cluster.routes.stable(master)) {
             Some(stable) => vec![stable],
             None => self.book.addresses(master).to_vec(),
         }

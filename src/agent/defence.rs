@@ -72,27 +72,30 @@ impl Agent {
         let repaired = one.is_some_and(|one| one.result == SurfaceResult::Updated);
         let same_book = self.engine.view().book.generation == defence.generation;
         if repaired && same_book && !defence.own_failure {
-            self.note_fight(surface);
+            let detail = one.map_or("", |one| &one.detail);
+            self.note_fight(surface, detail);
         }
         if defence.again {
             self.defend(surface).await;
         }
     }
 
-    fn note_fight(&mut self, surface: Surface) {
+    fn note_fight(&mut self, surface: Surface, detail: &str) {
         let now = Instant::now();
         let what = match surface {
             Surface::Routes => "a stable address or a route to one",
             _ => "the hosts file",
         };
-        let contest = &mut self.engine.health_of(surface).contest;
+        let health = self.engine.health_of(surface);
+        detail.clone_into(&mut health.fought);
+        let contest = &mut health.contest;
         contest.repaired(now);
         if contest.contested_until(now).is_some() {
             error!(
-                "{what} is contested: another program rewrites it again and again; stepping back for a minute"
+                "{what} is contested: another program rewrites it again and again; stepping back for a minute ({detail})"
             );
         } else {
-            info!("{what} was changed by somebody else and is repaired");
+            info!("{what} was changed by somebody else and is repaired ({detail})");
         }
     }
 }

@@ -159,7 +159,7 @@ pub(super) fn watch_routes(engine: &Engine) -> Option<Hints> {
     let cluster = engine.view().cluster;
     let wanted = engine.root().is_system() && cluster.routes.in_force();
     let masters = cluster.masters.iter();
-    let kept = masters.filter_map(|master| cluster.routes.kept(master));
+    let kept = masters.flat_map(|master| cluster.routes.kept(master));
     wanted.then(|| Hints::start(cluster.routes.protocol, kept.collect()))
 }
 

@@ -2,16 +2,18 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use super::{exit, output, show};
-use crate::config::routes::PROTOCOL;
+use crate::config::rescue;
+use crate::config::routes as settings;
 use crate::lock;
 use crate::surface::routes::plan::Route;
-use crate::surface::routes::{self, Shown};
+use crate::surface::routes::{self as surface, Shown};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RoutesCommand {
@@ -29,10 +31,15 @@ pub(super) struct RemoveArgs {
     /// What is marked with this protocol number [default: that of the cluster file]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     protocol: Option<u8>,
+    /// Say what would be taken away, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Removed {
+    dry_run: bool,
     removed: Vec<String>,
 }
 
@@ -47,7 +54,7 @@ fn show(context: &Context) -> Result<u8, Failure> {
     let root = context.root()?;
     let shown = block_on(async {
         let view = show::in_force(context, &root).await?;
-        Ok(routes::show(&root, &view).await?)
+        Ok(surface::show(&root, &view).await?)
     })?;
     output::print(context.global.output, &shown, text)?;
     let agrees = shown.changes.is_empty() && shown.troubles.is_empty();
@@ -62,8 +69,22 @@ fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
     }
     // A node that stayput leaves may have no cluster file any more.
     let cluster = context.load(&root).ok().map(|(cluster, _)| cluster);
-    let protocol = cluster.map_or(PROTOCOL, |cluster| cluster.routes.protocol);
+    let protocol = cluster.map_or(settings::PROTOCOL, |cluster| cluster.routes.protocol);
     let protocol = args.protocol.unwrap_or(protocol);
+    let protocol = settings::free(protocol).map_err(|why| {
+        let text = format!("nothing is removed by protocol {protocol}: {why}");
+        Failure::new(exit::BAD_DATA, text)
+    })?;
+    if root
+        .exists(Path::new(rescue::PATH))
+        .is_ok_and(|there| there)
+    {
+        let text = "a rescue is in force on this node, and needs what would be removed; end it with `stayput kubeadm rescue --end`, and run this again";
+        return Err(Failure::new(exit::BAD_DATA, text));
+    }
+    if args.dry_run {
+        return removed(context, protocol, true);
+    }
     let _lock = lock::take(&root, lock::BOOK, LOCK_PATIENCE).map_err(|error| match error {
         lock::Error::Held { .. } => Failure::new(
             exit::TEMPORARY,
@@ -71,13 +92,22 @@ fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
         ),
         lock::Error::Io { .. } => error.into(),
     })?;
-    let removed = block_on(async { Ok(routes::remove(protocol).await?) })?;
-    output::print(context.global.output, &Removed { removed }, |it| {
+    removed(context, protocol, false)
+}
+
+fn removed(context: &Context, protocol: u8, dry_run: bool) -> Result<u8, Failure> {
+    let removed = block_on(async { Ok(surface::remove(protocol, dry_run).await?) })?;
+    output::print(context.global.output, &Removed { dry_run, removed }, |it| {
         if it.removed.is_empty() {
             return "nothing of stayput's is there\n".to_owned();
         }
-        let lines = it.removed.iter().map(|line| format!("{line}: done\n"));
-        lines.collect()
+        let (before, after) = if it.dry_run {
+            ("nothing has been done; this would be:\n", "")
+        } else {
+            ("", ": done")
+        };
+        let lines = it.removed.iter().map(|line| format!("{line}{after}\n"));
+        std::iter::once(before.to_owned()).chain(lines).collect()
     })?;
     Ok(exit::OK)
 }
@@ -85,11 +115,16 @@ fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure> {
 /// For people; also what a rescue shows of this node.
 pub(super) fn text(shown: &Shown) -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
+    let missing = if shown.sandbox {
+        "not in a sandbox"
+    } else {
+        "missing"
+    };
     for address in &shown.wanted_addresses {
         let there = shown.addresses.iter().find(|it| it.address == *address);
         let interface = there.map_or("lo", |it| &it.interface);
         let state = match there {
-            None => "missing",
+            None => missing,
             Some(it) if it.ours => "ok",
             Some(_) => "ok, not stayput's",
         };
@@ -113,7 +148,7 @@ pub(super) fn text(shown: &Shown) -> String {
         let right =
             |it: &Route| it.via == (!direct).then_some(wanted.via) && it.source == wanted.source;
         let state = match there {
-            None => "missing",
+            None => missing,
             Some(it) if !it.ours => "not stayput's",
             Some(it) if right(it) => "ok",
             Some(_) => "to be changed",
@@ -125,7 +160,7 @@ pub(super) fn text(shown: &Shown) -> String {
         rows.push(row(&wanted.master, wanted.destination, way, state));
     }
     for left in &shown.routes {
-        let wanted = |it: &routes::WantedRoute| it.destination == left.destination;
+        let wanted = |it: &surface::WantedRoute| it.destination == left.destination;
         if left.ours && !shown.wanted_routes.iter().any(wanted) {
             let way = left
                 .via

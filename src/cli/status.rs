@@ -13,8 +13,10 @@ use crate::control::client;
 use crate::kubeadm::outlook as kubeadm;
 use crate::picture;
 use crate::pki::outlook;
+use crate::report::Surface;
 use crate::root::Root;
 use crate::status::{CertificatesStatus, DueCertificate, KubeadmStatus, Status};
+use crate::surface::routes;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -278,6 +280,10 @@ fn remarks(status: &Status) -> String {
         if let Some(error) = &surface.last_error
             && *error != surface.detail
         {
+            let error = match surface.surface {
+                Surface::Routes => routes::overcome(error),
+                _ => error.clone(),
+            };
             lines.push(format!("{name}: overcome: {error}"));
         }
         lines.extend(surface.notices.iter().map(|n| format!("{name}: {n}")));

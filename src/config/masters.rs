@@ -7,7 +7,7 @@ use super::cluster::Master;
 use super::names::Reader;
 use super::read::{Fields, Value};
 use super::report::Located;
-use crate::address;
+use crate::address::{self, Loopback};
 use crate::name::Name;
 
 /// The keys of which a master has exactly one.
@@ -20,6 +20,8 @@ pub(super) struct Draft {
     pub(super) addresses: Vec<Located<IpAddr>>,
     pub(super) follow: Option<Located<Name>>,
     pub(super) stable: Option<Located<IpAddr>>,
+    /// One was given that is not usable, which is told.
+    pub(super) bad_stable: bool,
 }
 
 impl Draft {
@@ -58,12 +60,15 @@ impl Reader<'_> {
             return Draft::default();
         };
         self.check_sources(&fields, item);
+        let stable = fields.get("stable");
+        let good_stable = stable.and_then(|value| self.stable(value));
         let name = fields.required("name", "write a label such as master-1", self.report);
         Draft {
             name: name.and_then(|value| self.own_name(value)),
             addresses: self.addresses(&fields),
             follow: fields.get("follow").and_then(|value| self.follow(value)),
-            stable: fields.get("stable").and_then(|value| self.stable(value)),
+            bad_stable: stable.is_some() && good_stable.is_none(),
+            stable: good_stable,
         }
     }
 
@@ -101,9 +106,10 @@ impl Reader<'_> {
             .collect()
     }
 
+    /// Never on loopback's own network, not in a sandbox either: it is routed to.
     fn stable(&mut self, value: &Value<'_>) -> Option<Located<IpAddr>> {
-        let rules = self.rules;
-        let address = value.parsed_by(|text| address::parse(text, rules), self.report)?;
+        let parse = |text: &str| address::parse(text, Loopback::Refused);
+        let address = value.parsed_by(parse, self.report)?;
         Some(value.located(address))
     }
 

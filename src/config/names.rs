@@ -25,6 +25,8 @@ pub(super) struct Names {
     pub(super) masters: Option<Vec<Master>>,
     pub(super) aliases: Option<BTreeMap<Name, Name>>,
     domain_place: Place,
+    /// Masters whose `stable` is not usable, which is told.
+    bad_stable: Vec<Name>,
     /// Of all masters, those that never change included.
     addresses: Vec<Located<IpAddr>>,
 }
@@ -60,6 +62,8 @@ pub(super) fn read(
         .flat_map(Draft::all_addresses)
         .cloned()
         .collect();
+    let bad_stable = drafts.iter().filter(|draft| draft.bad_stable);
+    let bad_stable = bad_stable.filter_map(|draft| draft.name.clone()).collect();
     let masters = drafts.into_iter().map(Draft::finish).collect();
     Names {
         domain: reader.domain,
@@ -67,6 +71,7 @@ pub(super) fn read(
         masters,
         aliases,
         domain_place: file.at("domain"),
+        bad_stable,
         addresses,
     }
 }
@@ -89,6 +94,11 @@ impl Names {
     pub(super) fn addresses_within(&self, range: IpNet) -> impl Iterator<Item = IpAddr> {
         let addresses = self.addresses.iter().map(|address| address.value);
         addresses.filter(move |address| range.contains(address))
+    }
+
+    /// Whether nothing is said yet about a master's stable address.
+    pub(super) fn lacks_stable(&self, master: &Master) -> bool {
+        master.stable.is_none() && !self.bad_stable.contains(&master.name)
     }
 
     /// A stable address is reached by way of a current one, of the same family. What a followed name

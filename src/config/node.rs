@@ -335,7 +335,7 @@ masters:
             ),
             (
                 "cidr: eth0",
-                "1:7: cidr: 'eth0' is not a range; write one such as 10.96.0.0/12",
+                "1:7: cidr: 'eth0' is not a range; write one such as 10.77.0.0/24",
             ),
             (
                 "interface: eth0\ncidr: 10.0.0.0/24",

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Master};
 use super::problem::Problems;
 use super::read;
 use crate::address::{self, Loopback};
@@ -48,6 +48,16 @@ pub(super) fn parse(text: &str, cluster: &Cluster, rules: Loopback) -> Result<Re
             let Some(old) = value.parsed_by(parse, report) else {
                 continue;
             };
+            let stable = |it: &&Master| it.name != name && cluster.routes.stable(it) == Some(old);
+            if let Some(holder) = cluster.masters.iter().find(stable) {
+                let holder = holder.name.label();
+                report.add(
+                    &value.place,
+                    format!(
+                        "{old} is {holder}'s `stable` address; a rescue cannot give it to another"
+                    ),
+                );
+            }
             if rescue.values().any(|other| *other == old) {
                 report.add(
                     &value.place,

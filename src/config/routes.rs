@@ -26,8 +26,8 @@ pub struct Routes {
     pub names: Target,
     /// The route protocol number that marks what is ours.
     pub protocol: u8,
-    /// Old addresses that are given back for a while, by master: what a rescue says goes before
-    /// [`Self::mode`] and `stable`. From a file of its own ([`rescue`](super::rescue)).
+    /// Old addresses that are given back for a while, by master, beside `stable` and whatever
+    /// [`Self::mode`] says. From a file of its own ([`rescue`](super::rescue)).
     pub rescue: BTreeMap<Name, IpAddr>,
     /// What that file says of nobody in the cluster file, and is left out; one line each.
     pub stale: Vec<String>,
@@ -69,11 +69,32 @@ impl Routes {
         self.mode == Mode::Direct || !self.rescue.is_empty()
     }
 
-    /// The address that is kept for a master and never changes.
-    pub fn kept(&self, master: &Master) -> Option<IpAddr> {
-        let stable = master.stable.filter(|_| self.mode == Mode::Direct);
-        self.rescue.get(&master.name).copied().or(stable)
+    /// The address that never changes, where it is kept.
+    pub fn stable(&self, master: &Master) -> Option<IpAddr> {
+        master.stable.filter(|_| self.mode == Mode::Direct)
     }
+
+    /// The old address that a rescue gives back to a master.
+    pub fn rescued(&self, master: &Master) -> Option<IpAddr> {
+        self.rescue.get(&master.name).copied()
+    }
+
+    /// Every address that is kept for a master: its old one while it is rescued, and its stable one.
+    pub fn kept(&self, master: &Master) -> impl Iterator<Item = IpAddr> + use<> {
+        let (rescued, stable) = (self.rescued(master), self.stable(master));
+        let stable = stable.filter(|stable| rescued != Some(*stable));
+        rescued.into_iter().chain(stable)
+    }
+}
+
+/// A protocol number that can be ours.
+pub fn free(number: u8) -> Result<u8, String> {
+    if TAKEN.iter().any(|range| range.contains(&number)) {
+        return Err(format!(
+            "{number} belongs to others; use {PROTOCOL} or another free one"
+        ));
+    }
+    Ok(number)
 }
 
 /// Reads the section, and checks the masters' stable addresses against it.
@@ -98,18 +119,12 @@ pub(super) fn read(file: &Fields<'_>, names: &Names, report: &mut Report) -> Opt
         report,
         |value, report| {
             let number = value.number(1..=255_u8, report)?;
-            let taken = TAKEN.iter().any(|range| range.contains(&number));
-            let message =
-                || format!("{number} belongs to others; use {PROTOCOL} or another free one");
-            report.take(
-                &value.place,
-                if taken { Err(message()) } else { Ok(number) },
-            )
+            report.take(&value.place, free(number))
         },
     );
     if mode == Some(Mode::Direct) {
         for master in names.masters.iter().flatten() {
-            if master.stable.is_none() {
+            if names.lacks_stable(master) {
                 let message = format!(
                     "direct needs an address that never changes for each master; give {} one with `stable`",
                     master.name.label()

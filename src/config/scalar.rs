@@ -126,7 +126,7 @@ pub(super) fn service_subnet(text: &str) -> Result<IpNet, String> {
                 .into(),
         );
     }
-    let range = range(text)?;
+    let range = range_such_as("10.96.0.0/12", text)?;
     if range.max_prefix_len() - range.prefix_len() < MIN_SERVICE_BITS {
         return Err(format!(
             "{range} is too small for Services; use 16 addresses or more"
@@ -141,7 +141,7 @@ pub(super) fn pod_subnet(text: &str) -> Result<IpNet, String> {
     if text.contains(',') {
         return Err("holds two ranges; give one".into());
     }
-    let range = range(text)?;
+    let range = range_such_as("10.244.0.0/16", text)?;
     let of_a_node = match range {
         IpNet::V4(_) => 24,
         IpNet::V6(_) => 64,
@@ -154,11 +154,15 @@ pub(super) fn pod_subnet(text: &str) -> Result<IpNet, String> {
     Ok(range)
 }
 
-/// A range of addresses, with nothing behind its prefix.
+/// A range of addresses on the nodes' network, with nothing behind its prefix.
 pub(super) fn range(text: &str) -> Result<IpNet, String> {
+    range_such_as("10.77.0.0/24", text)
+}
+
+fn range_such_as(example: &str, text: &str) -> Result<IpNet, String> {
     let range: IpNet = text
         .parse()
-        .map_err(|_| format!("'{text}' is not a range; write one such as 10.96.0.0/12"))?;
+        .map_err(|_| format!("'{text}' is not a range; write one such as {example}"))?;
     let whole = range.trunc();
     if whole != range {
         return Err(format!(

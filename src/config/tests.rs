@@ -276,7 +276,7 @@ fn stable_addresses_are_kept_where_the_file_says_so() {
     let off = parse(&file("10.254.0.1", "{}")).unwrap();
     assert_eq!(off.routes, Routes::default());
     assert!(!off.routes.in_force());
-    assert_eq!(off.routes.kept(&off.masters[0]), None);
+    assert_eq!(off.routes.kept(&off.masters[0]).next(), None);
     let direct = parse(&file(
         "10.254.0.1",
         "{mode: direct, names: stable, protocol: 77}",
@@ -291,15 +291,18 @@ fn stable_addresses_are_kept_where_the_file_says_so() {
         (Mode::Direct, Target::Stable, 77)
     );
     assert_eq!(
-        direct.routes.kept(&direct.masters[0]),
+        direct.routes.stable(&direct.masters[0]),
         direct.masters[0].stable
     );
-    // A rescue goes before both.
-    let mut rescued = off;
+    // A rescue works without stable addresses, and beside them.
     let old = "10.0.0.9".parse().unwrap();
-    rescued.routes.rescue.insert(name("m1.k8s.internal"), old);
-    assert!(rescued.routes.in_force());
-    assert_eq!(rescued.routes.kept(&rescued.masters[0]), Some(old));
+    let stable = direct.masters[0].stable.unwrap();
+    for (mut rescued, want) in [(off, vec![old]), (direct, vec![old, stable])] {
+        rescued.routes.rescue.insert(name("m1.k8s.internal"), old);
+        assert!(rescued.routes.in_force());
+        let kept = rescued.routes.kept(&rescued.masters[0]);
+        assert_eq!(kept.collect::<Vec<_>>(), want);
+    }
 
     let family = problems(&file("\"fd54::1\"", "{mode: direct}"));
     assert_eq!(
@@ -308,6 +311,18 @@ fn stable_addresses_are_kept_where_the_file_says_so() {
             "4:43: masters[0].stable: fd54::1 cannot be reached: m1 has no IPv6 address; give stable and current ones of the same family"
         ]
     );
+    for bad in ["127.77.0.9", "fe80::1"] {
+        // Told once, and in a sandbox too.
+        let text = file(&format!("'{bad}'"), "{mode: direct}");
+        let path = std::path::Path::new("/etc/stayput/cluster.yaml");
+        let sandbox = Cluster::parse(&text, path, crate::address::Loopback::Allowed);
+        let told = sandbox.unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("masters[0].stable: {bad} is a l")),
+            "{told}"
+        );
+        assert!(!told.contains("routes.mode"), "{told}");
+    }
     let service = problems(&file("10.96.0.9", "{mode: direct}"));
     assert!(
         service[0].contains("lies within kubernetes.serviceSubnet"),

@@ -41,10 +41,11 @@ impl Own {
     }
 }
 
-/// This master's address that never changes: kept by the cluster file, or by a rescue in force.
+/// This master's address that never changes: kept by a rescue in force, which goes first since it is
+/// what is pinned, else by the cluster file.
 pub fn kept(cluster: &Cluster, node: &Node) -> Option<Kept> {
     let master = cluster.master(node.master()?)?;
-    let address = cluster.routes.kept(master)?;
+    let address = cluster.routes.kept(master).next()?;
     Some(if cluster.routes.rescue.contains_key(&master.name) {
         Kept::Rescue(address)
     } else {

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 
 use crate::address::{self, AddressError, Loopback};
 use crate::config::Cluster;
-use crate::config::routes::Mode;
 use crate::name::{Name, NameError};
 use crate::view::View;
 
@@ -64,6 +63,40 @@ pub enum Refusal {
         /// Whose it is.
         holder: String,
     },
+    /// The old address is its own stable one, which it has anyway.
+    #[error(
+        "{old} is {name}'s `stable` address in the cluster file, and is kept for it without a rescue; give the address that it had before, or leave {name} out"
+    )]
+    Own {
+        /// The old address.
+        old: IpAddr,
+        /// Whose it is.
+        name: String,
+    },
+    /// The master has no address by way of which the old one could be reached.
+    #[error(
+        "{old} cannot be given back to {name}: it is at {now}, and there is no way to an {family} address by that; tell its {family} address too, if it has one: stayput event {name} {now} ADDRESS"
+    )]
+    Family {
+        /// The old address.
+        old: IpAddr,
+        /// Whose it was.
+        name: String,
+        /// Where the master is, joined by blanks.
+        now: String,
+        /// Of the old address.
+        family: &'static str,
+    },
+    /// A rescue in force says otherwise.
+    #[error(
+        "{word} is not what is in force on this node: {in_force}; end that first with `stayput kubeadm rescue --end`, then give all masters in one command"
+    )]
+    InForce {
+        /// What was asked for, as `NAME=OLD`.
+        word: String,
+        /// All that is in force, the same way.
+        in_force: String,
+    },
     /// The old address lies among the Services'.
     #[error("{0} lies within kubernetes.serviceSubnet; it cannot have been a master's")]
     Service(IpAddr),
@@ -96,6 +129,31 @@ pub fn ordered(cluster: &Cluster, words: &[String], rules: Loopback) -> Result<R
     Ok(rescue)
 }
 
+/// What is in force on this node, and what is asked for besides. A second command adds masters; it
+/// changes none.
+pub fn added(in_force: &Rescue, asked: &Rescue) -> Result<Rescue, Refusal> {
+    let mut all = in_force.clone();
+    for (name, old) in asked {
+        let same = in_force.get(name).map(|it| it == old);
+        let elsewhere = || in_force.values().any(|it| it == old);
+        if same == Some(false) || (same.is_none() && elsewhere()) {
+            return Err(Refusal::InForce {
+                word: format!("{}={old}", name.label()),
+                in_force: words(in_force).join(" "),
+            });
+        }
+        all.insert(name.clone(), *old);
+    }
+    Ok(all)
+}
+
+/// `NAME=OLD`, one for each master.
+fn words(rescue: &Rescue) -> Vec<String> {
+    let each = rescue.iter();
+    each.map(|(name, old)| format!("{}={old}", name.label()))
+        .collect()
+}
+
 /// A rescue that can be, by what this node knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
@@ -125,16 +183,28 @@ pub fn judge(view: &View, rescue: &Rescue) -> Result<Judged, Refusal> {
             if view.book.addresses(&other.name).contains(old) {
                 return Err(refusal(true));
             }
-            let direct = view.cluster.routes.mode == Mode::Direct;
-            if direct && other.stable == Some(*old) && !rescue.contains_key(&other.name) {
+            if view.cluster.routes.stable(other) == Some(*old) {
                 return Err(refusal(false));
             }
+        }
+        let own = view.cluster.master(name);
+        if own.and_then(|own| view.cluster.routes.stable(own)) == Some(*old) {
+            let (old, name) = (*old, name.label().to_owned());
+            return Err(Refusal::Own { old, name });
         }
         let now = view.book.addresses(name);
         if now.contains(old) {
             unmoved.push(name.clone());
-        } else if !now.iter().any(|it| it.is_ipv6() == old.is_ipv6()) {
+        } else if now.is_empty() {
             unknown.push(name.clone());
+        } else if !now.iter().any(|it| it.is_ipv6() == old.is_ipv6()) {
+            let now: Vec<String> = now.iter().map(ToString::to_string).collect();
+            return Err(Refusal::Family {
+                old: *old,
+                name: name.label().to_owned(),
+                now: now.join(" "),
+                family: if old.is_ipv6() { "IPv6" } else { "IPv4" },
+            });
         }
     }
     Ok(Judged {
@@ -146,10 +216,7 @@ pub fn judge(view: &View, rescue: &Rescue) -> Result<Judged, Refusal> {
 
 /// What to do after a rescue is in force on a node, one step each.
 pub fn next(rescue: &Rescue) -> Vec<String> {
-    let same: Vec<String> = rescue
-        .iter()
-        .map(|(name, old)| format!("{}={old}", name.label()))
-        .collect();
+    let same = words(rescue);
     vec![
         format!(
             "on every other node, workers too: stayput kubeadm rescue {}",
@@ -168,6 +235,7 @@ pub fn next(rescue: &Rescue) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::routes::Mode;
     use crate::sample;
 
     fn name(label: &str) -> Name {
@@ -206,9 +274,69 @@ mod tests {
                 &["master-1=10.77.0.112"],
                 "10.77.0.112 cannot be given back to master-1: master-2 has it now",
             ),
+            (
+                &["master-1=fd77::5"],
+                "fd77::5 cannot be given back to master-1: it is at 10.77.0.111, and there is no way to an IPv6 address by that",
+            ),
         ] {
             let said = refused(words);
             assert!(said.contains(want), "{words:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn stable_addresses_are_nobodys_old_ones() {
+        let mut view = sample::three([111, 112, 113]);
+        let mut cluster = Cluster::clone(&view.cluster);
+        for (master, last) in cluster.masters.iter_mut().zip(1..) {
+            master.stable = Some(IpAddr::from([10, 254, 0, last]));
+        }
+        for (mode, word, want) in [
+            (Mode::Off, "master-1=10.254.0.1", ""),
+            (
+                Mode::Direct,
+                "master-1=10.254.0.1",
+                "10.254.0.1 is master-1's `stable` address",
+            ),
+            (
+                Mode::Direct,
+                "master-1=10.254.0.2",
+                "it is master-2's `stable` address",
+            ),
+            (Mode::Direct, "master-1=10.77.0.11", ""),
+        ] {
+            cluster.routes.mode = mode;
+            view.cluster = cluster.clone().into();
+            let rescue = ordered(&view.cluster, &[word.to_owned()], Loopback::Refused).unwrap();
+            let said = judge(&view, &rescue).err().map(|it| it.to_string());
+            let said = said.unwrap_or_default();
+            assert!(said.contains(want), "{word}: {said}");
+            assert_eq!(said.is_empty(), want.is_empty(), "{word}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_second_rescue_adds_and_never_replaces() {
+        let view = sample::three([111, 112, 113]);
+        let rescue = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            ordered(&view.cluster, &words, Loopback::Refused).unwrap()
+        };
+        let first = rescue(&["master-1=10.77.0.11"]);
+        let both = rescue(&["master-1=10.77.0.11", "master-2=10.77.0.12"]);
+        assert_eq!(added(&Rescue::new(), &first), Ok(first.clone()));
+        assert_eq!(
+            added(&first, &rescue(&["master-2=10.77.0.12"])),
+            Ok(both.clone())
+        );
+        assert_eq!(added(&first, &both), Ok(both.clone()));
+        assert_eq!(added(&both, &first), Ok(both.clone()));
+        for word in ["master-1=10.77.0.99", "master-3=10.77.0.12"] {
+            let said = added(&both, &rescue(&[word])).unwrap_err().to_string();
+            let want = format!(
+                "{word} is not what is in force on this node: master-1=10.77.0.11 master-2=10.77.0.12; end that first"
+            );
+            assert!(said.starts_with(&want), "{said}");
         }
     }
 

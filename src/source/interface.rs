@@ -47,12 +47,12 @@ impl Snapshot {
     /// The same without a stable address that is kept on loopback: it says nothing of where the node
     /// is. On another interface it is an address like any other.
     #[must_use]
-    pub fn without_kept(&self, kept: Option<IpAddr>) -> Self {
+    pub fn without_kept(&self, kept: &[IpAddr]) -> Self {
         let mut snapshot = self.clone();
         let loopback = |index| self.links.iter().any(|l| l.index == index && l.loopback);
         snapshot
             .addresses
-            .retain(|it| Some(it.address) != kept || !loopback(it.index));
+            .retain(|it| !kept.contains(&it.address) || !loopback(it.index));
         snapshot
     }
 }

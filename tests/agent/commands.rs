@@ -30,6 +30,7 @@ fn status_as_json_has_the_documented_keys() {
         "domain",
         "endpoint",
         "generation",
+        "kubeadm",
         "masters",
         "node",
         "rescue",

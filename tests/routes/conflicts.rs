@@ -36,6 +36,25 @@ fn a_foreign_route_is_told_and_left_alone() {
 }
 
 #[test]
+fn what_is_over_gives_no_advice() {
+    if !possible(&[]) {
+        return;
+    }
+    let mut lab = Lab::new(&cluster(STABLE, DIRECT));
+    ip(lab.worker(), "route add 10.254.0.2/32 via 10.77.0.13");
+    lab.nodes[3].start_agent();
+    let worker = lab.worker();
+    says(worker, "failed", "ip route del 10.254.0.2");
+    ip(worker, "route del 10.254.0.2/32");
+    says(worker, "ok", "3 routes");
+    let shown = worker.stayput(&["status"]).out;
+    let over = "routes: overcome: there is a route to master-2's 10.254.0.2 already";
+    assert!(shown.contains(over), "{shown}");
+    // It is stayput's own by now.
+    assert!(!shown.contains("route del"), "{shown}");
+}
+
+#[test]
 fn an_agent_tells_what_is_in_the_way_and_goes_on_when_it_is_gone() {
     if !possible(&[]) {
         return;

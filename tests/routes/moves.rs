@@ -132,6 +132,11 @@ fn it_is_not_fought_for_ever() {
         status(master)["condition"] == "contested"
     });
     assert!(removals >= 10, "after {removals}");
+    let named = status(master)["detail"].to_string();
+    assert!(
+        named.contains("set the route 10.254.0.2 via 10.77.0.12"),
+        "{named}"
+    );
     // Less often than before, but still.
     until("it is back in the end", || {
         ours(master).contains("10.254.0.2 via 10.77.0.12 src 10.254.0.1")

@@ -101,3 +101,46 @@ fn remove_is_for_a_node_that_stayput_leaves() {
     node.stayput(&["apply"]).good();
     assert_eq!(everything(node), before);
 }
+
+#[test]
+fn remove_leaves_what_belongs_to_others_alone() {
+    if !possible(&[]) {
+        return;
+    }
+    let lab = Lab::new(&cluster(STABLE, DIRECT));
+    let node = &lab.nodes[0];
+    foreign(node);
+    // An administrator's, as `ip route add … proto static` marks it.
+    ip(node, "route add 10.254.0.80/32 via 10.77.0.12 proto static");
+    // With our mark, and not of our shape.
+    ip(node, "route add 10.250.0.0/16 via 10.77.0.12 proto 145");
+    ip(node, "route add blackhole 10.254.0.81/32 proto 145");
+    ip(
+        node,
+        "route add 10.254.0.82/32 via 10.77.0.12 metric 50 proto 145",
+    );
+    ip(node, "address add 10.254.0.83/24 dev lo label lo:stayput");
+    let before = everything(node);
+    for number in ["2", "3", "4", "16", "186"] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let words = [&["routes", "remove", "--protocol", number], dry].concat();
+            let said = node.stayput(&words).refused(65);
+            let want = format!("{number} belongs to others");
+            assert!(said.contains(&want), "{said}");
+        }
+    }
+    assert_eq!(everything(node), before);
+    node.stayput(&["apply"]).good();
+    let full = everything(node);
+    let dry = node.stayput(&["routes", "remove", "--dry-run"]).good();
+    assert!(dry.starts_with("nothing has been done"), "{dry}");
+    assert!(dry.contains("remove 10.254.0.1 from lo\n"), "{dry}");
+    assert_eq!(dry.lines().count(), 4, "{dry}");
+    assert_eq!(everything(node), full);
+    let json = node.stayput(&["routes", "remove", "--dry-run", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.good()).unwrap();
+    assert_eq!(json["dryRun"], true);
+    assert_eq!(json["removed"].as_array().unwrap().len(), 3);
+    node.stayput(&["routes", "remove"]).good();
+    assert_eq!(everything(node), before);
+}

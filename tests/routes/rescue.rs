@@ -4,7 +4,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::authority::Authority;
-use crate::lab::{AFTER, BEFORE, Lab, MASTERS, cluster, end_agent, ip, ours, possible, says};
+use crate::lab::{
+    AFTER, BEFORE, Lab, MASTERS, STABLE, cluster, end_agent, ip, ours, possible, says,
+};
 use crate::node::Node;
 use crate::support::{Process, Said, eventually, run, until};
 
@@ -84,6 +86,10 @@ fn etcd(lab: &Lab) -> Vec<Process> {
     members
 }
 
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
 fn orders() -> Vec<String> {
     let old = MASTERS.into_iter().zip(BEFORE);
     old.map(|(name, old)| format!("{name}={old}")).collect()
@@ -121,6 +127,10 @@ fn etcd_that_pins_addresses_comes_up_when_all_have_changed() {
     let orders = orders();
     let dry = rescue(lab.worker(), &["--dry-run"], &orders).good();
     assert!(dry.contains("nothing has been done"), "{dry}");
+    assert!(!dry.contains("in force"), "{dry}");
+    let dry = rescue(lab.worker(), &["--dry-run", "-o", "json"], &orders).good();
+    assert!(!dry.contains("is in force"), "{dry}");
+    assert_eq!(json(&dry)["inForce"], false);
     assert!(ours(lab.worker()).is_empty());
 
     let began = Instant::now();
@@ -163,6 +173,9 @@ fn etcd_that_pins_addresses_comes_up_when_all_have_changed() {
         says(node, "absent", "off");
         let again = node.stayput(&["kubeadm", "rescue", "--end"]).good();
         assert_eq!(again, "no rescue is in force on this node\n");
+        let words = ["-o", "json", "kubeadm", "rescue", "--end"];
+        let again = json(&node.stayput(&words).good());
+        assert_eq!(again, serde_json::json!({"ended": false}));
     }
     let dead = etcdctl(lab.worker(), &BEFORE, &["put", "key", "lost"]);
     assert_ne!(dead.code, 0, "{dead:?}");
@@ -225,10 +238,12 @@ fn what_cannot_be_rescued_is_refused_and_nothing_changes() {
         ("master-9=10.77.0.11", "is no master of this cluster"),
         ("master-1", "is not NAME=OLD"),
         ("master-1=10.77.0.13", "master-3 has it now"),
+        ("master-1=fd77::5", "there is no way to an IPv6 address"),
     ] {
         let said = rescue(node, &[], &[order.to_owned()]).refused(65);
         assert!(said.contains(want), "{said}");
     }
+    assert!(!node.path("etc/stayput/rescue.yaml").exists());
     let order = [orders().remove(1)];
     let said = rescue(&lab.nodes[1], &[], &order).refused(65);
     assert!(said.contains("10.77.0.12 is in use: "), "{said}");
@@ -278,4 +293,112 @@ fn an_agent_puts_a_rescue_in_force_as_soon_as_its_file_is_there() {
     ip(node, "address del 10.77.0.11/32 dev lo");
     lab.nodes[0].start_agent();
     assert!(ours(&lab.nodes[0]).contains("10.77.0.11 on lo"));
+}
+
+#[test]
+fn a_second_command_adds_to_what_is_in_force_and_changes_none_of_it() {
+    if !possible(&[]) {
+        return;
+    }
+    let lab = Lab::new(&cluster(["", "", ""], ""));
+    let worker = lab.worker();
+    lab.readdress([AFTER[0], AFTER[1], ""]);
+    for (name, address) in MASTERS.into_iter().zip(AFTER).take(2) {
+        worker.stayput(&["event", name, address]).good();
+    }
+    let orders = orders();
+    rescue(worker, &[], &orders[..1]).good();
+    let dry = rescue(worker, &["--dry-run"], &orders[1..2]).good();
+    assert!(
+        dry.contains("a rescue is in force: master-1=10.77.0.11;"),
+        "{dry}"
+    );
+    let both = rescue(worker, &[], &orders[1..2]).good();
+    let next = "rescue master-1=10.77.0.11 master-2=10.77.0.12";
+    assert!(both.contains(next), "{both}");
+    let want = ["10.77.0.11 via 10.77.0.111", "10.77.0.12 via 10.77.0.112"].map(str::to_owned);
+    assert_eq!(ours(worker), want.clone().into());
+    let file = worker.read("etc/stayput/rescue.yaml");
+    let other = rescue(worker, &[], &["master-1=10.77.0.99".to_owned()]).refused(65);
+    assert!(
+        other.contains("in force on this node: master-1=10.77.0.11 master-2=10.77.0.12"),
+        "{other}"
+    );
+    let early = worker.stayput(&["routes", "remove"]).refused(65);
+    assert!(early.contains("stayput kubeadm rescue --end"), "{early}");
+    assert_eq!(worker.read("etc/stayput/rescue.yaml"), file);
+    assert_eq!(ours(worker), want.into());
+    let ended = worker.stayput(&["kubeadm", "rescue", "--end", "-o", "json"]);
+    let ended = json(&ended.good());
+    assert_eq!(ended["ended"], true);
+    assert!(ended["surfaces"].is_array(), "{ended}");
+    assert!(ours(worker).is_empty());
+}
+
+#[test]
+fn a_rescue_keeps_stable_addresses_too() {
+    if !possible(&[]) {
+        return;
+    }
+    // What was pinned before there were stable addresses.
+    let lab = Lab::start(&cluster(STABLE, "routes: {mode: direct}\n"));
+    lab.has(STABLE, BEFORE);
+    lab.readdress(AFTER);
+    lab.tell(AFTER);
+    lab.has(STABLE, AFTER);
+    let own = rescue(&lab.nodes[0], &[], &["master-1=10.254.0.1".to_owned()]).refused(65);
+    assert!(own.contains("is master-1's `stable` address"), "{own}");
+    for node in &lab.nodes {
+        rescue(node, &[], &orders()).good();
+    }
+    let first = [
+        "10.254.0.1 on lo",
+        "10.77.0.11 on lo",
+        "10.254.0.2 via 10.77.0.112 src 10.254.0.1",
+        "10.254.0.3 via 10.77.0.113 src 10.254.0.1",
+        "10.77.0.12 via 10.77.0.112 src 10.77.0.11",
+        "10.77.0.13 via 10.77.0.113 src 10.77.0.11",
+    ];
+    assert_eq!(ours(&lab.nodes[0]), first.map(str::to_owned).into());
+    assert_eq!(ours(lab.worker()).len(), 6);
+    lab.works(STABLE);
+    lab.works(BEFORE);
+    for node in &lab.nodes {
+        node.stayput(&["kubeadm", "rescue", "--end"]).good();
+    }
+    lab.has(STABLE, AFTER);
+}
+
+#[test]
+fn a_sandbox_says_that_nothing_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("etc/stayput");
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(
+        path.join("cluster.yaml"),
+        cluster(STABLE, "routes: {mode: direct}\n"),
+    )
+    .unwrap();
+    let stayput = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stayput"));
+        run(command.arg("--root").arg(folder.path()).args(words)).good()
+    };
+    let untouched = "in a sandbox the kernel's tables are not touched";
+    let shown = stayput(&["routes", "show"]);
+    assert!(shown.contains(untouched), "{shown}");
+    assert!(!shown.contains("missing"), "{shown}");
+    assert_eq!(
+        json(&stayput(&["routes", "show", "-o", "json"]))["sandbox"],
+        true
+    );
+    for words in [&["--dry-run"][..], &[]] {
+        let words = [&["kubeadm", "rescue", "master-1=10.77.0.99"], words].concat();
+        let said = stayput(&words);
+        assert!(said.contains(untouched), "{said}");
+        assert!(!said.contains("is in force"), "{said}");
+    }
+    let words = ["kubeadm", "rescue", "master-2=10.77.0.98", "-o", "json"];
+    let said = json(&stayput(&words));
+    assert_eq!(said["inForce"], false, "{said}");
+    assert!(!said["node"].to_string().contains("is in force"), "{said}");
 }

@@ -49,8 +49,9 @@ pub(super) fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failure>
             .map_or(&[], |master| view.book.addresses(master));
         // A server may listen on the stable address alone.
         let master = node.master().and_then(|name| cluster.master(name));
-        let stable = master.and_then(|master| cluster.routes.kept(master));
-        let own = book.iter().copied().chain(stable).filter(is_here);
+        let master = master.into_iter();
+        let kept = master.flat_map(|master| cluster.routes.kept(master));
+        let own = book.iter().copied().chain(kept).filter(is_here);
         let own: Vec<IpAddr> = own.collect();
         live::look(&root, &live::servers(&cluster, &node, &own), PATIENCE)
     } else {

@@ -51,6 +51,16 @@ struct Rescued {
     next: Vec<String>,
 }
 
+/// How a rescue ended on this node.
+#[derive(Debug, Serialize)]
+struct Ended {
+    /// Whether there was one.
+    ended: bool,
+    /// What the running agent, or this command, did; absent where there was nothing to do.
+    #[serde(flatten)]
+    report: Option<Report>,
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::new(exit::BAD_DATA, refusal)
@@ -71,23 +81,30 @@ pub(super) fn rescue(context: &Context, args: RescueArgs) -> Result<u8, Failure>
     let rescued = block_on(async {
         let mut view = show::in_force(context, &root).await?;
         let rescue = rescue::ordered(&view.cluster, &args.masters, root.loopback())?;
+        let all = rescue::added(&view.cluster.routes.rescue, &rescue)?;
         let judged = rescue::judge(&view, &rescue)?;
-        let mut rescued = told(&rescue, judged);
-        if rescued.unmoved.len() == rescue.len() {
+        let needed = judged.needed;
+        let mut rescued = told(&all, judged);
+        if !needed {
             return Ok(rescued);
         }
-        nobody_has(&root, &view, &rescue).await?;
-        view = overlaid(&view, &rescue);
-        if !args.dry_run {
+        nobody_has(&root, &view, &all).await?;
+        let now = view.clone();
+        view = overlaid(&view, &all);
+        if args.dry_run {
+            rescued.node = Some(routes::would_be(&root, &now, &view).await?);
+        } else {
             root.create_folders(Path::new("/etc/stayput"), 0o755)
                 .map_err(folder)?;
-            let text = render(&view.cluster, &rescue);
+            let text = render(&view.cluster, &all);
             file::replace(&root, Path::new(PATH), text.as_bytes(), 0o644)?;
             rescued.report = Some(event::reload(context, &root).await?);
-            rescued.in_force = true;
-            rescued.next = rescue::next(&rescue);
+            rescued.in_force = root.is_system();
+            if rescued.in_force {
+                rescued.next = rescue::next(&all);
+            }
+            rescued.node = Some(routes::show(&root, &view).await?);
         }
-        rescued.node = Some(routes::show(&root, &view).await?);
         Ok(rescued)
     })?;
     output::print(context.global.output, &rescued, text)?;
@@ -138,17 +155,26 @@ async fn nobody_has(root: &Root, view: &View, rescue: &Rescue) -> Result<(), Fai
 
 fn end(context: &Context, root: &Root) -> Result<u8, Failure> {
     if !file::remove(root, Path::new(PATH))? {
-        output::write(b"no rescue is in force on this node\n")?;
+        let ended = Ended {
+            ended: false,
+            report: None,
+        };
+        output::print(context.global.output, &ended, |_| {
+            "no rescue is in force on this node\n".to_owned()
+        })?;
         return Ok(exit::OK);
     }
     let report = block_on(event::reload(context, root))?;
-    output::print(context.global.output, &report, |report| {
-        format!(
-            "the rescue is over on this node; run `stayput kubeadm rescue --end` on every other one\n{}",
-            event::text(report)
-        )
-    })?;
-    Ok(if failed(Some(&report)) {
+    let text = format!(
+        "the rescue is over on this node; run `stayput kubeadm rescue --end` on every other one\n{}",
+        event::text(&report)
+    );
+    let ended = Ended {
+        ended: true,
+        report: Some(report),
+    };
+    output::print(context.global.output, &ended, |_| text)?;
+    Ok(if failed(ended.report.as_ref()) {
         exit::DISAGREES
     } else {
         exit::OK
@@ -193,6 +219,8 @@ fn text(rescued: &Rescued) -> String {
     };
     text += if rescued.in_force {
         "the rescue is in force on this node\n\n"
+    } else if rescued.report.is_some() {
+        "the rescue is written to /etc/stayput/rescue.yaml and not in force: in a sandbox the kernel's tables are not touched\n\n"
     } else {
         "nothing has been done; this is what would be\n\n"
     };

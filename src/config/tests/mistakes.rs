@@ -194,6 +194,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "5:25: kubernetes.podSubnet: holds two ranges; give one",
     ),
     (
+        "kubernetes: {podSubnet: pods}",
+        "5:25: kubernetes.podSubnet: 'pods' is not a range; write one such as 10.244.0.0/16",
+    ),
+    (
         "kubernetes: {podSubnet: 10.244.0.0/28}",
         "5:25: kubernetes.podSubnet: 10.244.0.0/28 is too small for pods; each node gets a /24 of it",
     ),
@@ -464,6 +468,26 @@ const MISTAKES_IN_NAMES: &[(&str, &str, &str)] = &[
         "address: 10.0.0.1",
         "address: 10.0.0.1, stable: 127.0.0.9",
         "4:43: masters[0].stable: 127.0.0.9 is a loopback address; a master needs an address that the other nodes reach",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 224.0.0.9",
+        "4:43: masters[0].stable: 224.0.0.9 is a multicast address; a master needs an address that the other nodes reach",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 0.0.0.0",
+        "4:43: masters[0].stable: 0.0.0.0 is the unspecified address; a master needs an address that the other nodes reach",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 169.254.0.9",
+        "4:43: masters[0].stable: 169.254.0.9 is a link-local address; a master needs an address that the other nodes reach",
+    ),
+    (
+        "address: 10.0.0.1",
+        "address: 10.0.0.1, stable: 255.255.255.255",
+        "4:43: masters[0].stable: 255.255.255.255 is the broadcast address; a master needs an address that the other nodes reach",
     ),
     (
         "address: 10.0.0.1",

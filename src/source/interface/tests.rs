@@ -667,7 +667,7 @@ fn a_kept_address_is_not_where_the_node_is() {
         Selection::Interface("eth0".to_owned()),
         Selection::Within(range),
     ] {
-        let seen = found.without_kept(Some(stable));
+        let seen = found.without_kept(&[stable]);
         let chosen = select(&seen, &selection, &[stable]);
         assert_eq!(
             chosen,
@@ -679,7 +679,7 @@ fn a_kept_address_is_not_where_the_node_is() {
     let fabric = snapshot(&["link lo", "lo 10.77.0.11/32", "lo 10.254.0.1/32"]);
     let lo = Selection::Interface("lo".to_owned());
     let stable = "10.254.0.1".parse().unwrap();
-    let chosen = select(&fabric.without_kept(Some(stable)), &lo, &[]);
+    let chosen = select(&fabric.without_kept(&[stable]), &lo, &[]);
     assert_eq!(chosen, ["10.77.0.11".parse::<IpAddr>().unwrap()]);
     // Back on its interface: it counts.
     let back = snapshot(&[
@@ -690,7 +690,7 @@ fn a_kept_address_is_not_where_the_node_is() {
     ]);
     let old = "10.77.0.11".parse().unwrap();
     assert_eq!(
-        select(&back.without_kept(Some(old)), &Selection::DefaultRoute, &[]),
+        select(&back.without_kept(&[old]), &Selection::DefaultRoute, &[]),
         [old]
     );
 }

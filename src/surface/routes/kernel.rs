@@ -219,25 +219,30 @@ impl Kernel {
             }
         }
         let loopback = message.header.index == self.loopback;
+        let address = local.or(other)?;
+        let alone = message.header.prefix_len == width(address);
         Some(Address {
-            address: local.or(other)?,
+            address,
             interface: self.name(message.header.index),
             loopback,
             prefix: message.header.prefix_len,
-            ours: ours && loopback,
+            ours: ours && loopback && alone,
         })
     }
 
-    /// A host route of the main table that is ours, or to where one of ours is wanted.
+    /// A host route of the main table that is ours, or to where one of ours is wanted. Whatever has
+    /// the mark and not the shape that [`Self::message`] gives is another program's.
     fn route(&self, message: &RouteMessage, wanted: &Wanted) -> Option<Route> {
-        let ours = u8::from(message.header.protocol) == wanted.protocol;
+        let marked = u8::from(message.header.protocol) == wanted.protocol;
+        let unicast = message.header.kind == RouteType::Unicast;
+        let mut ours = marked && unicast && message.header.tos == 0;
         let mut route = Route {
             destination: IpAddr::from([0, 0, 0, 0]),
             via: None,
             interface: "several interfaces".to_owned(),
             source: None,
             metric: 0,
-            ours,
+            ours: false,
         };
         let mut destination = None;
         let mut table = u32::from(message.header.table);
@@ -249,12 +254,15 @@ impl Kernel {
                 RouteAttribute::PrefSource(source) => route.source = ip(source),
                 RouteAttribute::Priority(metric) => route.metric = *metric,
                 RouteAttribute::Table(number) => table = *number,
+                RouteAttribute::MultiPath(_) | RouteAttribute::Via(_) => ours = false,
                 _ => {}
             }
         }
         route.destination = destination?;
         let host = message.header.destination_prefix_length == width(route.destination);
         let main = table == u32::from(RouteHeader::RT_TABLE_MAIN);
+        route.ours = ours && route.metric == metric(route.destination);
+        let ours = route.ours;
         let matters = ours || wanted.routes.contains_key(&route.destination);
         (host && main && matters).then_some(route)
     }
@@ -325,6 +333,11 @@ pub(super) fn family(address: IpAddr) -> AddressFamily {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     }
+}
+
+/// The metric that the kernel gives a route where none is asked for (`IP6_RT_PRIO_USER`).
+fn metric(destination: IpAddr) -> u32 {
+    if destination.is_ipv6() { 1024 } else { 0 }
 }
 
 /// The length of a host's prefix.

@@ -35,6 +35,9 @@ pub enum Error {
     Troubles(Vec<String>),
 }
 
+/// How many changes are named in a report.
+const MOST_CHANGES: usize = 3;
+
 /// The surface, with what it remembers from one time to the next.
 #[derive(Debug)]
 pub struct Routes {
@@ -51,6 +54,9 @@ pub struct Routes {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
+    /// Below a sandbox's root: the kernel's tables are neither looked at nor touched, and what is
+    /// found is empty.
+    pub sandbox: bool,
     /// The route protocol number that marks what is ours.
     pub protocol: u8,
     /// This node's own stable address is to be there.
@@ -86,7 +92,8 @@ pub struct WantedRoute {
 /// What one pass has done.
 #[derive(Debug, Default)]
 struct Passed {
-    changes: usize,
+    /// What was changed, one line each.
+    changes: Vec<String>,
     addresses: usize,
     routes: usize,
     troubles: Vec<String>,
@@ -117,12 +124,12 @@ impl Routes {
             return Ok(absent("off"));
         }
         let passed = kernel::with(async |kernel| {
-            let mut gone = 0;
+            let mut gone = Vec::new();
             if let Some(old) = self.mark.filter(|old| *old != wanted.protocol) {
                 gone = self.pass(kernel, &Wanted::nothing(old)).await?.changes;
             }
             let mut passed = self.pass(kernel, &wanted).await?;
-            passed.changes += gone;
+            passed.changes.extend(gone);
             Ok(passed)
         });
         let passed = match passed.await {
@@ -135,12 +142,12 @@ impl Routes {
         if !passed.troubles.is_empty() {
             return Err(Error::Troubles(passed.troubles));
         }
-        if off && passed.changes == 0 {
+        if off && passed.changes.is_empty() {
             return Ok(absent("off"));
         }
         let (addresses, routes) = (passed.addresses, passed.routes);
         Ok(Applied {
-            outcome: if passed.changes == 0 {
+            outcome: if passed.changes.is_empty() {
                 Outcome::Unchanged
             } else {
                 Outcome::Updated
@@ -149,10 +156,11 @@ impl Routes {
                 "off; what was ours is removed".to_owned()
             } else {
                 format!(
-                    "{}, {} (protocol {})",
+                    "{}, {} (protocol {}){}",
                     counted(addresses, "address", "addresses"),
                     counted(routes, "route", "routes"),
-                    wanted.protocol
+                    wanted.protocol,
+                    named(&passed.changes)
                 )
             },
             notices: passed.notices,
@@ -193,7 +201,7 @@ impl Routes {
                 _ => {}
             }
             match kernel.make(wanted.protocol, change).await {
-                Ok(()) => passed.changes += 1,
+                Ok(()) => passed.changes.push(change.to_string()),
                 Err(trouble) => {
                     if let Change::AddAddress(address) = change {
                         missing.insert(*address);
@@ -219,6 +227,23 @@ impl Routes {
     fn strict_filters(&self, wanted: &Wanted, found: &Found, routes: &[Route]) -> Vec<String> {
         checks::strict_filters(wanted, found, routes, |name| rp_filter(&self.root, name))
     }
+}
+
+/// What begins a piece of advice in an error of this surface; the pieces are set apart by `; `.
+const ADVICE: [&str; 5] = [
+    "take it ",
+    "tell where ",
+    "is the interface ",
+    "choose another",
+    "the program needs ",
+];
+
+/// An error that is over: what was wrong, without what to do about it. What is in the place of a foreign
+/// route by now is ours, and must not be deleted.
+pub fn overcome(error: &str) -> String {
+    let advice = |piece: &&str| ADVICE.iter().any(|advice| piece.starts_with(advice));
+    let facts = error.split("; ").filter(|piece| !advice(piece));
+    facts.collect::<Vec<_>>().join("; ")
 }
 
 /// That an address is another machine's.
@@ -259,7 +284,11 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
     let filters = checks::strict_filters(&wanted, &found, &routes, |name| rp_filter(root, name));
     notices.extend(filters);
     if !root.is_system() {
-        notices.push("a sandbox shares the machine's routes, and leaves them alone".to_owned());
+        let in_force = wanted::rescue_in_force(&view.cluster.routes);
+        notices.retain(|it| Some(it) != in_force.as_ref());
+        notices.push(
+            "in a sandbox the kernel's tables are not touched: nothing of this is set".to_owned(),
+        );
     }
     let matters = |it: &Address| it.ours || wanted.addresses.contains(&it.address);
     let way = |(destination, way): (&IpAddr, &wanted::Way)| WantedRoute {
@@ -269,6 +298,7 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
         source: way.source,
     };
     Ok(Shown {
+        sandbox: !root.is_system(),
         protocol: wanted.protocol,
         wanted_addresses: wanted.addresses.iter().copied().collect(),
         wanted_routes: wanted.routes.iter().map(way).collect(),
@@ -280,13 +310,30 @@ pub async fn show(root: &Root, view: &View) -> Result<Shown, Error> {
     })
 }
 
-/// Takes away all that has this mark; one line for each thing.
-pub async fn remove(protocol: u8) -> Result<Vec<String>, Error> {
+/// The same for a view that is not in force yet, beside the one that is.
+pub async fn would_be(root: &Root, now: &View, then: &View) -> Result<Shown, Error> {
+    let mut shown = show(root, then).await?;
+    let not_yet = wanted::rescue_in_force(&then.cluster.routes);
+    shown.notices.retain(|it| Some(it) != not_yet.as_ref());
+    if root.is_system() {
+        let in_force = wanted::rescue_in_force(&now.cluster.routes);
+        shown.notices.extend(in_force);
+    }
+    Ok(shown)
+}
+
+/// Takes away all that has this mark, or in a dry run only says what that is; one line for each
+/// thing.
+pub async fn remove(protocol: u8, dry_run: bool) -> Result<Vec<String>, Error> {
     let nothing = Wanted::nothing(protocol);
     let (done, troubles) = kernel::with(async |kernel| {
         let found = kernel.find(&nothing).await?;
         let (mut done, mut troubles) = (Vec::new(), Vec::new());
         for change in plan(&nothing, &found).changes {
+            if dry_run {
+                done.push(change.to_string());
+                continue;
+            }
             match kernel.make(protocol, &change).await {
                 Ok(()) => done.push(change.to_string()),
                 Err(trouble) => troubles.push(trouble),
@@ -308,6 +355,16 @@ fn rp_filter(root: &Root, name: &str) -> Option<u8> {
         .join("rp_filter");
     let bytes = root.read(Path::new(&path), 16).ok().flatten()?;
     String::from_utf8(bytes).ok()?.trim().parse().ok()
+}
+
+/// The first changes, for an end of a line.
+fn named(changes: &[String]) -> String {
+    let first = changes.get(..MOST_CHANGES).unwrap_or(changes);
+    match changes.len() - first.len() {
+        0 if first.is_empty() => String::new(),
+        0 => format!(": {}", first.join(", ")),
+        more => format!(": {}, and {more} more", first.join(", ")),
+    }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -110,6 +110,13 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
         notices: wanted.notices.clone(),
     };
     for address in &wanted.addresses {
+        if let Some(network) = broadcast(found, *address) {
+            plan.troubles.push(format!(
+                "{address} is the broadcast address of {}'s network; choose another",
+                network.interface
+            ));
+            continue;
+        }
         let mut there = found.addresses.iter().filter(|it| it.address == *address);
         if there.clone().any(|it| it.loopback) {
             continue;
@@ -150,6 +157,17 @@ pub fn plan(wanted: &Wanted, found: &Found) -> Plan {
     plan.changes
         .extend(left.cloned().map(Change::RemoveAddress));
     plan
+}
+
+/// The address of this node in whose network all hosts listen to this one (RFC 919 section 7; a network
+/// of two has none, RFC 3021).
+fn broadcast(found: &Found, address: IpAddr) -> Option<&Address> {
+    found.addresses.iter().find(|it| {
+        let network = ipnet::IpNet::new(it.address, it.prefix);
+        it.address.is_ipv4()
+            && it.prefix < 31
+            && network.is_ok_and(|network| network.broadcast() == address)
+    })
 }
 
 fn ours_to(found: &Found, destination: IpAddr) -> impl Iterator<Item = &Route> {

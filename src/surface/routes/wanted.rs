@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::config::cluster::Master;
+use crate::config::routes::Routes;
 use crate::name::Name;
 use crate::view::View;
 
@@ -12,7 +13,7 @@ use crate::view::View;
 pub struct Wanted {
     /// The route protocol number that marks what is ours.
     pub protocol: u8,
-    /// This node's own, on loopback.
+    /// This node's own, on loopback: its stable one, and its old one while it is rescued.
     pub addresses: BTreeSet<IpAddr>,
     /// Host routes by destination.
     pub routes: BTreeMap<IpAddr, Way>,
@@ -32,8 +33,8 @@ pub struct Way {
     /// Its current address; the destination itself where that has not changed, and only the source is
     /// to be another.
     pub via: IpAddr,
-    /// This node's stable address of that family: a server that checks the sender's address against a
-    /// certificate, as etcd does, then sees the right one.
+    /// This node's address of the same kind and family, stable or old: a server that checks the
+    /// sender's address against a certificate, as etcd does, then sees the right one.
     pub source: Option<IpAddr>,
 }
 
@@ -58,54 +59,69 @@ pub fn wanted(view: &View) -> Wanted {
     if !routes.in_force() {
         return wanted;
     }
-    if !routes.rescue.is_empty() {
-        let given = routes.rescue.iter();
-        let given: Vec<String> = given
-            .map(|(name, old)| format!("{}={old}", name.label()))
-            .collect();
-        wanted.notices.push(format!(
-            "a rescue is in force: {}; `stayput kubeadm rescue --end` ends it",
-            given.join(" ")
-        ));
-    }
+    wanted.notices.extend(rescue_in_force(routes));
     let own = view
         .node
         .master()
         .and_then(|name| view.cluster.master(name));
-    let kept = own.and_then(|own| routes.kept(own));
-    if let (Some(own), Some(kept)) = (own, kept) {
-        wanted.current = view.book.addresses(&own.name).to_vec();
-        match holder(view, kept, &own.name) {
-            Some(other) => wanted.troubles.push(taken(kept, own, other)),
-            None => drop(wanted.addresses.insert(kept)),
+    if let Some(own) = own {
+        for kept in routes.kept(own) {
+            wanted.current = view.book.addresses(&own.name).to_vec();
+            match holder(view, kept, &own.name) {
+                Some(other) => wanted.troubles.push(taken(kept, own, other)),
+                None => drop(wanted.addresses.insert(kept)),
+            }
         }
     }
-    let source = wanted.addresses.first().copied();
+    let there = |address: Option<IpAddr>| address.filter(|it| wanted.addresses.contains(it));
+    let stable = there(own.and_then(|own| routes.stable(own)));
+    let rescued = there(own.and_then(|own| routes.rescued(own)));
     for master in view.cluster.masters.iter().filter(|it| own != Some(*it)) {
-        way(view, master, source, &mut wanted);
+        if let Some(destination) = routes.stable(master) {
+            way(view, master, destination, stable, &mut wanted);
+        }
+        let old = routes.rescued(master).or_else(|| {
+            // It has not moved; this master has, and is known to it by the old address only.
+            rescued.and_then(|rescued| beside(view, master, rescued))
+        });
+        if let Some(destination) = old {
+            way(view, master, destination, rescued, &mut wanted);
+        }
     }
     wanted
 }
 
-/// Adds the way to another master.
-fn way(view: &View, master: &Master, source: Option<IpAddr>, wanted: &mut Wanted) {
-    let current = view.book.addresses(&master.name);
-    let beside = |other: IpAddr| {
-        current
-            .iter()
-            .find(|it| it.is_ipv6() == other.is_ipv6())
-            .copied()
+/// That a rescue is in force, for people; `None` where none is.
+pub fn rescue_in_force(routes: &Routes) -> Option<String> {
+    let given = routes.rescue.iter();
+    let given: Vec<String> = given
+        .map(|(name, old)| format!("{}={old}", name.label()))
+        .collect();
+    let line = || {
+        format!(
+            "a rescue is in force: {}; `stayput kubeadm rescue --end` ends it",
+            given.join(" ")
+        )
     };
-    let destination = match view.cluster.routes.kept(master) {
-        Some(kept) => kept,
-        // It has not moved; this master has, and is known to it by the old address only.
-        None => match source.and_then(beside) {
-            Some(current) => current,
-            None => return,
-        },
-    };
+    (!given.is_empty()).then(line)
+}
+
+/// A master's current address of the same family.
+fn beside(view: &View, master: &Master, other: IpAddr) -> Option<IpAddr> {
+    let mut current = view.book.addresses(&master.name).iter();
+    current.find(|it| it.is_ipv6() == other.is_ipv6()).copied()
+}
+
+/// Adds the way to an address of another master.
+fn way(
+    view: &View,
+    master: &Master,
+    destination: IpAddr,
+    source: Option<IpAddr>,
+    wanted: &mut Wanted,
+) {
     let label = master.name.label();
-    let Some(via) = beside(destination) else {
+    let Some(via) = beside(view, master, destination) else {
         let family = if destination.is_ipv6() {
             "IPv6"
         } else {
@@ -311,7 +327,53 @@ masters:
         assert_eq!(
             lines(&wanted)[0],
             "10.77.0.99 via 10.77.0.11",
-            "before `stable`"
+            "beside `stable`"
+        );
+    }
+
+    #[test]
+    fn a_rescue_leaves_stable_addresses_where_they_are() {
+        // m2 has not moved, and knows m1 by its old address only.
+        let rescue = [("m1", "10.77.0.99")];
+        for (node, want) in [
+            (
+                "m1",
+                &[
+                    "10.77.0.99 on lo",
+                    "10.254.0.1 on lo",
+                    "10.77.0.12 via 10.77.0.12 src 10.77.0.99",
+                    "10.254.0.2 via 10.77.0.12 src 10.254.0.1",
+                ][..],
+            ),
+            (
+                "m2",
+                &[
+                    "10.254.0.2 on lo",
+                    "10.77.0.99 via 10.77.0.11",
+                    "10.254.0.1 via 10.77.0.11 src 10.254.0.2",
+                ],
+            ),
+            (
+                "worker",
+                &[
+                    "10.77.0.99 via 10.77.0.11",
+                    "10.254.0.1 via 10.77.0.11",
+                    "10.254.0.2 via 10.77.0.12",
+                ],
+            ),
+        ] {
+            let wanted = wanted(&view(STABLE, node, &rescue, &[]));
+            assert_eq!(lines(&wanted), want, "{node}");
+            assert_eq!(wanted.troubles, [""; 0]);
+        }
+        let both = [("m1", "10.77.0.99"), ("m2", "10.77.0.98")];
+        let m1 = wanted(&view(STABLE, "m1", &both, &[]));
+        assert_eq!(
+            lines(&m1)[2..],
+            [
+                "10.77.0.98 via 10.77.0.12 src 10.77.0.99",
+                "10.254.0.2 via 10.77.0.12 src 10.254.0.1",
+            ]
         );
     }
 

@@ -172,6 +172,22 @@ fn an_operators_address_counts_and_stays() {
 }
 
 #[test]
+fn a_broadcast_address_is_told_where_the_network_is_here() {
+    for (last, prefix, told) in [(255, 24, 1), (254, 24, 0), (255, 16, 0), (255, 31, 0)] {
+        let address = Address {
+            prefix,
+            ..address(current(254), "eth0", false)
+        };
+        let found = Found {
+            addresses: vec![address],
+            ..Found::default()
+        };
+        let plan = plan(&wanted(Some(current(last)), &[]), &found);
+        assert_eq!(plan.troubles.len(), told, "{last}/{prefix}: {plan:?}");
+    }
+}
+
+#[test]
 fn what_is_in_the_way_is_told_and_the_others_are_done() {
     let wanted = wanted(None, &[(stable(2), current(12)), (stable(3), current(13))]);
     let good = Found {
@@ -217,6 +233,14 @@ fn what_is_in_the_way_is_told_and_the_others_are_done() {
     for (found, want) in cases {
         let plan = plan(&wanted, &found);
         assert_eq!(plan.troubles, [want]);
+        let over = crate::surface::routes::overcome(want);
+        for advice in [" del ", "stayput event", "is the interface"] {
+            assert!(!over.contains(advice), "{over}");
+        }
+        assert!(
+            want.starts_with(&over) && over.contains("10.254.0.2"),
+            "{over}"
+        );
         assert_eq!(
             words(&plan),
             ["set the route 10.254.0.3 via 10.77.0.13 dev eth0"]
