@@ -48,14 +48,12 @@ pub(super) fn parse(text: &str, cluster: &Cluster, rules: Loopback) -> Result<Re
             let Some(old) = value.parsed_by(parse, report) else {
                 continue;
             };
-            let stable = |it: &&Master| it.name != name && cluster.routes.stable(it) == Some(old);
-            if let Some(holder) = cluster.masters.iter().find(stable) {
+            let holds = |it: &&Master| cluster.routes.stable(it) == Some(old);
+            if let Some(holder) = cluster.masters.iter().find(holds) {
                 let holder = holder.name.label();
                 report.add(
                     &value.place,
-                    format!(
-                        "{old} is {holder}'s `stable` address; a rescue cannot give it to another"
-                    ),
+                    format!("{old} is {holder}'s `stable` address; which it has all the time"),
                 );
             }
             if rescue.values().any(|other| *other == old) {

@@ -243,6 +243,7 @@ fn the_token_may_come_from_a_file() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_cannot_work_is_refused_with_words() {
     let hash = format!("sha256:{}", "0a".repeat(32));
     let join = ["kubeadm", "config", "--join", "--ca-cert-hash", &hash];

@@ -76,6 +76,7 @@ fn files(node: &Node) -> Vec<(String, String)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn a_stock_master_is_mended_and_survives_its_address() {
     let Some(lab) = Lab::start() else { return };
     let mut node = stock(&lab);

@@ -27,7 +27,7 @@ pub(crate) fn cluster(stable: [&str; 3], more: &str) -> String {
         };
         writeln!(file, "  - {{name: {name}, address: {address}{stable}}}").unwrap();
     }
-    file + "dns: {listen: ['127.0.0.1:53']}\nhaproxy: {binary: /nonexistent/haproxy, reload: []}\n"
+    file + "dns: {listen: ['127.0.0.1:53']}\nhaproxy: {binary: /nonexistent/haproxy, reload: []}\nkubeadm: {follow: []}\n"
         + more
 }
 

@@ -274,11 +274,11 @@ fn an_agent_puts_a_rescue_in_force_as_soon_as_its_file_is_there() {
     // Its own address is still the one on the interface.
     node.stayput(&["event", "--interface"]).good();
     assert_eq!(node.status()["masters"][0]["addresses"][0], AFTER[0]);
-    node.write("etc/stayput/rescue.yaml", "master-9: 10.77.0.11\n");
+    node.write("etc/stayput/rescue.yaml", "master-1: 10.77.0\n");
     until("a bad file is told", || {
         node.status()["configurationProblems"]
             .to_string()
-            .contains("is no master")
+            .contains("rescue --end")
     });
     assert!(
         ours(node).contains("10.77.0.11 on lo"),

@@ -1,8 +1,8 @@
 //! Stable addresses: each master's on its own loopback, and on every node a host route to it by way
 //! of its current address.
 //!
-//! What pins such an address, as kubeadm does, pins one that never changes. [`wanted`] says what a
-//! node is to have, [`plan`] how to get there from what is found, [`kernel`] asks and changes the
+//! What pins such an address, as kubeadm does, pins one that never changes. [`mod@wanted`] says what a
+//! node is to have, [`mod@plan`] how to get there from what is found, [`kernel`] asks and changes the
 //! kernel, [`checks`] looks for what stands against it.
 
 pub mod checks;
