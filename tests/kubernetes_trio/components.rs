@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::node::Node;
-use crate::support::{here, skipped};
+use crate::support::here;
 
 const PROGRAMS: [&str; 3] = [
     "kube-apiserver",
@@ -47,7 +47,7 @@ pub(crate) fn possible() -> bool {
         );
         let required = std::env::var_os("STAYPUT_REQUIRE_KUBERNETES");
         assert!(required.is_none_or(|value| value != "1"), "missing: {text}");
-        skipped(&text);
+        eprintln!("SKIPPED: missing: {text}");
     }
     !missing
 }
