@@ -66,6 +66,7 @@ pub mod kubeadm;
 pub mod lock;
 pub mod name;
 pub mod own;
+pub mod peers;
 pub mod picture;
 pub mod pki;
 pub mod process;

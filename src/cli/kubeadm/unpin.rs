@@ -15,7 +15,8 @@ use crate::kubeadm::unpin::error::Error;
 use crate::kubeadm::unpin::report::Report;
 use crate::kubeadm::unpin::run::{Options, preview, run};
 use crate::kubeadm::unpin::site::Site;
-use crate::pki::session::Hold;
+use crate::lock;
+use crate::pki::session::{self, Hold};
 use crate::process::Program;
 use crate::root::Root;
 
@@ -78,9 +79,13 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     finish(context, &report)
 }
 
-/// First of all: what a run that died has left out is what the cluster may lack.
+/// First of all: what a run that died has left out is what the cluster may lack. Who is at work on
+/// manifests right now has done that itself, and is waited for before anything is changed.
 fn put_back(root: &Root) -> Result<(), Failure> {
-    let mut hold = Hold::take(root, tell)?;
+    let mut hold = match Hold::take_within(root, tell, Duration::ZERO) {
+        Err(session::Error::Lock(lock::Error::Held { .. })) => return Ok(()),
+        hold => hold?,
+    };
     hold.put_back_manifests()?;
     hold.notices().iter().for_each(|notice| tell(notice));
     Ok(())

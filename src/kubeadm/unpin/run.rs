@@ -21,15 +21,19 @@ use super::stage::{ANNOTATION, Record, Stage};
 use super::well::Watch;
 use super::{known, owed, well};
 use crate::api::etcd::Etcd;
-use crate::file;
 use crate::pki::moment::Moment;
-use crate::pki::session::{Did as Issued, Hold, Renewal, Session};
+use crate::pki::session::{self, Did as Issued, Hold, Renewal, Session};
 use crate::process::Program;
 use crate::static_pod::processes::Processes;
 use crate::static_pod::{self, Limits, Restarted};
+use crate::{file, lock};
 
 /// How often others are looked at while they are waited for.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long another run of stayput on this node is waited for: it may restart a static pod, behind the
+/// kubelet's back-off.
+const TURN: Duration = Duration::from_mins(10);
 
 /// How often the cluster's objects are looked at again where others change them at the same time.
 const TRIES: u32 = 3;
@@ -112,7 +116,7 @@ impl Run<'_> {
                         return Err(Error::Undone(stage));
                     }
                     if self.hold.is_none() {
-                        let mut hold = Hold::take(&self.site.root, self.say)?;
+                        let mut hold = self.turn().await?;
                         hold.put_back_manifests()?;
                         self.hold = Some(hold);
                         // What was put back, or changed by another, was not seen yet.
@@ -164,6 +168,24 @@ impl Run<'_> {
         }
         self.record(&look, None).await?;
         Ok(None)
+    }
+
+    /// The right to change certificates and manifests here, once another that has it is done: the agent
+    /// may be exchanging kube-apiserver's manifest right now.
+    async fn turn(&self) -> Result<Hold, Error> {
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            match Hold::take_within(&self.site.root, self.say, Duration::ZERO) {
+                Err(session::Error::Lock(lock::Error::Held { .. })) if begun.elapsed() < TURN => {
+                    if !std::mem::replace(&mut told, true) {
+                        (self.say)("waiting for another stayput that is at work on this node");
+                    }
+                    self.pause().await?;
+                }
+                held => return Ok(held?),
+            }
+        }
     }
 
     async fn pause(&self) -> Result<(), Error> {

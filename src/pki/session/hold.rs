@@ -26,11 +26,16 @@ pub struct Hold {
 impl Hold {
     /// Waits for a run that is at work. `say` hears what is being done, where that takes its time.
     pub fn take(root: &Root, say: fn(&str)) -> Result<Self, Error> {
+        Self::take_within(root, say, PATIENCE)
+    }
+
+    /// Waits as long as the caller likes; not at all for nothing.
+    pub fn take_within(root: &Root, say: fn(&str), patience: Duration) -> Result<Self, Error> {
         Ok(Self {
             root: root.clone(),
             notices: Vec::new(),
             say,
-            _lock: lock::take(root, lock::CERTIFICATES, PATIENCE)?,
+            _lock: lock::take(root, lock::CERTIFICATES, patience)?,
         })
     }
 
