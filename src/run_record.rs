@@ -104,10 +104,11 @@ impl Place {
 
     /// Writes the record.
     pub fn write<R: Serialize>(self, root: &Root, record: &R) -> Result<(), Error> {
-        self.write_file(root, record).map_err(|source| Error::Write {
-            what: self.what,
-            source,
-        })
+        self.write_file(root, record)
+            .map_err(|source| Error::Write {
+                what: self.what,
+                source,
+            })
     }
 
     fn write_file<R: Serialize>(self, root: &Root, record: &R) -> Result<(), file::Error> {
