@@ -90,7 +90,9 @@ fn next(
     let pinned = clusters.items().find_map(|entry| {
         let cluster = entry.field("cluster").filter(trusts)?;
         let server = cluster.field("server")?;
-        let url = server.text().filter(|url| ways.url_pins(url))?;
+        let url = server
+            .text()
+            .filter(|url| ways.stable.url_can_change(url))?;
         Some((server.spot.clone(), url.to_owned()))
     });
     let Some((spot, old)) = pinned else {
@@ -165,7 +167,10 @@ pub fn without_node_ip(text: &str, ways: &Ways) -> Option<(String, String)> {
         let length = value.find(is_end).unwrap_or(value.len());
         let value = &value[..length];
         // Of two stacks both are given, joined by a comma.
-        if !value.split(',').any(|address| ways.host_pins(address)) {
+        if !value
+            .split(',')
+            .any(|address| ways.stable.host_can_change(address))
+        {
             continue;
         }
         let end = start + FLAG.len() + 1 + length;
@@ -294,7 +299,7 @@ mod tests {
                 "{head}clusters:\n- name: {name}x\n  cluster:\n    server: {url}\n    tls-server-name: x{host}\n{tail}"
             );
             let mended = mended(&text, TO, None, &sample()).unwrap();
-            prop_assert_eq!(mended.is_some(), sample().host_pins(&host));
+            prop_assert_eq!(mended.is_some(), sample().stable.host_can_change(&host));
             if let Some(mended) = mended {
                 prop_assert_eq!(&*mended.text, &*text.replacen(&url, TO, 1));
             }

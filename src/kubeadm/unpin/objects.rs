@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::difference;
 use super::kubeconfigs::{self, Error, mended, replaced, shown};
-use super::pins::{Url, Ways};
+use super::pins::Ways;
 use super::plan::Change;
+use crate::kubeadm::url::Url;
 use crate::yaml::{self, At, Tree};
 
 /// kube-proxy's pods.
@@ -134,7 +135,7 @@ fn cluster_configuration(
     };
     let old = field.text().unwrap_or_default();
     let host = Url::read(old).map_or("", |url| url.host);
-    if !old.is_empty() && !ways.host_pins(host) {
+    if !old.is_empty() && !ways.stable.host_can_change(host) {
         return Ok(None);
     }
     let line = yaml::locate(text, &field.spot).map_or(1, |place| place.line);
