@@ -99,16 +99,9 @@ fn next(
         return Ok(None);
     };
     let line = yaml::locate(text, &spot).map_or(1, |place| place.line);
-    let new = replaced(text, &tree, &spot, &old, to).ok_or(Error::Unchangeable(line))?;
-    let new_url = to.to_owned();
-    Ok(Some((
-        new,
-        Moved {
-            old,
-            new: new_url,
-            line,
-        },
-    )))
+    let (text, _) = yaml::replaced(text, &tree, &spot, to).ok_or(Error::Unchangeable(line))?;
+    let new = to.to_owned();
+    Ok(Some((text, Moved { old, new, line })))
 }
 
 /// What people are shown of it: the servers, and nothing of what stands beside them.
@@ -116,26 +109,6 @@ pub(super) fn shown(place: &str, mended: &Mended) -> Change {
     let lines = mended.moved.iter();
     let lines = lines.map(|it| ("server", it.old.as_str(), it.new.as_str()));
     difference::of_values(place, lines)
-}
-
-/// The text with one value changed. The outcome is the old tree with exactly that changed, or none.
-pub(super) fn replaced(
-    text: &str,
-    tree: &Tree,
-    spot: &yaml::Spot,
-    old: &str,
-    new: &str,
-) -> Option<String> {
-    let extent = yaml::extent(text, spot, old)?;
-    let quote = match text[extent.clone()].chars().next()? {
-        quote @ ('"' | '\'') => quote.to_string(),
-        _ => String::new(),
-    };
-    let (before, behind) = (&text[..extent.start], &text[extent.end..]);
-    let outcome = format!("{before}{quote}{new}{quote}{behind}");
-    let mut wanted = tree.clone();
-    *wanted.at_mut(spot)? = Tree::String(new.to_owned());
-    (yaml::parse(&outcome).ok()? == wanted).then_some(outcome)
 }
 
 pub(super) fn parse(text: &str) -> Result<Tree, Error> {
