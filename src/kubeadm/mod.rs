@@ -14,6 +14,7 @@
 pub mod advertise;
 pub mod annotations;
 pub mod audit;
+pub mod cluster_status;
 pub mod configuration;
 pub mod follow;
 pub mod manifest;

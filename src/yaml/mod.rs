@@ -112,6 +112,20 @@ impl<'a> At<'a> {
         keys.try_fold(self.clone(), |at, key| at.field(key))
     }
 
+    /// Keys and values of a mapping; none of anything else.
+    pub fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a> {
+        let entries: &[(String, Tree)] = match self.tree {
+            Tree::Mapping(entries) => entries,
+            _ => &[],
+        };
+        let spot = self.spot.clone();
+        let entries = entries.iter().enumerate();
+        entries.map(move |(index, (key, tree))| {
+            let spot = spot.child(index);
+            (key.as_str(), Self { tree, spot })
+        })
+    }
+
     /// The items of a list; none of anything else.
     pub fn items(&self) -> impl DoubleEndedIterator<Item = Self> + use<'a> {
         let items: &[Tree] = match self.tree {
@@ -147,5 +161,9 @@ mod tests {
         assert_eq!(texts, [Some("z")], "the last of two");
         assert!(top.path(&["a", "x"]).is_none() && top.path(&["a", "b", "c"]).is_none());
         assert_eq!(top.items().count(), 0);
+        let keys: Vec<_> = top.entries().map(|(key, at)| (key, at.spot)).collect();
+        let spot = |index| Spot::default().child(index);
+        assert_eq!(keys, [("a", spot(0)), ("a", spot(1))]);
+        assert_eq!(list.entries().count(), 0);
     }
 }

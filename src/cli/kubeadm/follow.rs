@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use crate::api::kubernetes::{ADMIN, Kubernetes};
 use crate::cli::context::{Context, Failure, LOCK_PATIENCE, block_on};
 use crate::cli::{exit, output, show};
 use crate::clock;
-use crate::kubeadm::advertise::Addresses;
+use crate::kubeadm::advertise::{Addresses, Keep};
 use crate::kubeadm::audit::{self, Audit};
+use crate::kubeadm::cluster_status::{self, Outcome};
 use crate::kubeadm::follow::{self, Followed, present};
 use crate::kubeadm::outlook::{self, Own};
 use crate::kubeadm::record::{self, Record};
@@ -27,6 +29,9 @@ use crate::static_pod::stop::Stop;
 use crate::static_pod::{self, Limits, Restarted};
 use crate::view::View;
 
+/// How long a kube-apiserver that was just restarted may take until it answers.
+const STARTS: Duration = Duration::from_mins(1);
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FollowArgs {}
 
@@ -40,6 +45,9 @@ struct Done {
     #[serde(skip)]
     whole: bool,
     advertise: Advertise,
+    /// What came of this master's entry in kubeadm's `ClusterStatus`: `changed`, `current`, `absent` where
+    /// the cluster has none, `failed`; null where it was not asked for.
+    cluster_status: Option<&'static str>,
     #[serde(flatten)]
     record: Record,
 }
@@ -69,7 +77,7 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
         in_turn(&root, &view).await;
         Ok::<_, Failure>(())
     })?;
-    let _lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
+    let lock = lock::take(&root, lock::CERTIFICATES, LOCK_PATIENCE)?;
     let recovered = static_pod::recover(&root).map_err(session::Error::from)?;
     let mut notices: Vec<String> = recovered.iter().map(ToString::to_string).collect();
     for notice in &notices {
@@ -93,10 +101,22 @@ pub(super) fn follow(context: &Context, _args: FollowArgs) -> Result<u8, Failure
             .map(|failure| failure.message.clone()),
     };
     record::write(&root, &record).map_err(|error| Failure::new(exit::OS_ERROR, error))?;
+    let followed = followed?;
+    // From here on no file is changed, and others need not wait for kube-apiserver.
+    drop(lock);
+    let cluster_status = match block_on(async { Ok(note(&root, &view, &followed).await) })? {
+        Ok(word) => word,
+        Err(notice) => {
+            eprintln!("stayput: {notice}");
+            notices.push(notice);
+            Some("failed")
+        }
+    };
     let done = Done {
         notices,
         whole: not_looked_at.is_empty(),
-        advertise: followed.map(told)?,
+        advertise: told(followed),
+        cluster_status,
         record,
     };
     output::print(context.global.output, &done, text)?;
@@ -140,6 +160,41 @@ async fn advertise(root: &Root, view: &View) -> Result<Followed, Failure> {
     Ok(following.await?)
 }
 
+/// Brings this master's entry in kubeadm's `ClusterStatus` to where its kube-apiserver is. That is only a
+/// note for kubeadm, and the cluster may be down: a failure is a notice, and the next run tries again.
+async fn note(
+    root: &Root,
+    view: &View,
+    followed: &Followed,
+) -> Result<Option<&'static str>, String> {
+    let (advertises, limit) = match followed {
+        Followed::Changed { to, .. } => (Some(*to), STARTS),
+        Followed::Kept(address, Keep::Current | Keep::Stable | Keep::NoFlag) => {
+            (*address, Duration::ZERO)
+        }
+        Followed::Kept(..) | Followed::NoManifest => return Ok(None),
+    };
+    // In a sandbox the machine's kube-apiserver is not the pretend node's.
+    let Some(places) = cluster_status::own(view, advertises).filter(|_| root.is_system()) else {
+        return Ok(None);
+    };
+    let mut stop = Stop::listen();
+    let brought = async {
+        let api = Kubernetes::local_apiserver(root, Path::new(ADMIN), &view.cluster);
+        cluster_status::bring_up(&api?, &places, limit).await
+    };
+    let reason = tokio::select! {
+        () = stop.asked() => "told to end".to_owned(),
+        brought = brought => match brought {
+            Ok(outcome) => return Ok(Some(outcome.as_str())),
+            Err(failure) => failure.to_string(),
+        },
+    };
+    Err(format!(
+        "kubeadm's ClusterStatus may still name this master's old address: {reason}; the next `stayput kubeadm follow` tries again"
+    ))
+}
+
 fn told(followed: Followed) -> Advertise {
     let detail = followed.to_string();
     match followed {
@@ -179,6 +234,9 @@ fn told(followed: Followed) -> Advertise {
 
 fn text(done: &Done) -> String {
     let mut lines = vec![done.advertise.detail.clone()];
+    if done.cluster_status == Some(Outcome::Changed.as_str()) {
+        lines.push("kubeadm's ClusterStatus has this master's address now".to_owned());
+    }
     let unread = done.record.unread.iter();
     lines.extend(unread.map(|reason| format!("not looked at: {}", reason.escape_debug())));
     lines.push(match (done.record.pins.len(), done.record.worst()) {

@@ -11,14 +11,16 @@ use serde_json::Value;
 use super::certificates::{Serving, serving};
 use super::error::Error;
 use super::groups::{self, Group};
-use super::objects::{self, DAEMON_SET, Map, Mend, PODS, Rollout, rollout};
+use super::objects::{self, Map, Masters, Mend};
 use super::plan::{Change, Facts, Member, Other, Stand};
+use super::rollout::{DAEMON_SET, PODS, Rollout, rollout};
 use super::site::Site;
 use super::stage::{ANNOTATION, Record, Stage};
-use super::{agent, difference, guard, known, manifests, owed};
+use super::{agent, cluster_configuration, difference, guard, known, manifests, owed};
 use crate::api::etcd::{self, Etcd};
 use crate::config::cluster::Master;
 use crate::kubeadm::audit;
+use crate::kubeadm::cluster_status::{self, Places};
 use crate::kubeadm::pin::Pin;
 use crate::kubeadm::url;
 use crate::name::Name;
@@ -50,6 +52,8 @@ pub struct Look {
     pub by_hand: Vec<Pin>,
     /// Addresses that are known to be, or to have been, a master's.
     pub masters: BTreeSet<IpAddr>,
+    /// Where each master is now, by its Node's name.
+    pub places: Places,
 }
 
 /// What is to be done, by stage.
@@ -218,6 +222,11 @@ impl Look {
             known.extend(own.map(str::to_owned));
             let mine = site.node.master() == Some(&master.name);
             let node = node_of(&left, &master.name).filter(|_| !mine);
+            if let Some(node) = &node {
+                let book = site.book.addresses(&master.name);
+                let addresses = cluster_status::addresses(&site.cluster, master, book);
+                self.places.insert(node.clone(), addresses);
+            }
             let record = node.as_ref().and_then(|node| left.remove(node)).flatten();
             let called = own.into_iter().chain(node.as_deref());
             self.facts.masters.push(Other {
@@ -252,7 +261,11 @@ impl Look {
             let Some(found) = site.api.get(&map.path()).await? else {
                 continue;
             };
-            match objects::config_map(map, &found, &self.masters, &site.ways) {
+            let masters = Masters {
+                known: &self.masters,
+                places: &self.places,
+            };
+            match objects::config_map(map, &found, masters, &site.ways) {
                 Ok(Some(mend)) => {
                     changes.push(mend.change.clone());
                     self.work.maps.push(mend);
@@ -303,6 +316,8 @@ impl Look {
         self.masters.extend(named.into_iter().flatten());
         let advertised = text(APISERVER).and_then(|text| manifests::advertised_address(&text));
         self.masters.extend(advertised);
+        self.places
+            .extend(cluster_status::own(&site.view(), advertised).unwrap_or_default());
         let (stand, new) = stand_of(ETCD, etcd);
         self.work.etcd = new;
         let has_etcd = stand.is_some();
@@ -319,7 +334,7 @@ impl Look {
     async fn certificates(&mut self, site: &Site, maps: &Value, etcd: bool) -> Result<(), Error> {
         let wanted = on_master(&site.cluster, &site.node)?;
         let inventory = inventory::take(&site.root, &wanted);
-        let found = objects::wanted_addresses(maps)
+        let found = cluster_configuration::wanted_addresses(maps)
             .map_err(|error| format!("{} {error}", Map::Kubeadm.place()))
             .and_then(|keep| serving(&wanted, &inventory, &keep, &self.masters, etcd, &site.ways));
         let all = match found {

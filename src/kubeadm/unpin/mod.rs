@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod backup;
 pub mod certificates;
+pub mod cluster_configuration;
 pub mod difference;
 pub mod error;
 pub mod groups;
@@ -26,6 +27,7 @@ pub mod owed;
 pub mod pins;
 pub mod plan;
 pub mod report;
+pub mod rollout;
 pub mod run;
 pub mod site;
 pub mod stage;

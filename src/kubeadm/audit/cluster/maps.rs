@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::addresses::{Saying, is_a_masters};
 use crate::kubeadm::audit::endpoint_url;
+use crate::kubeadm::cluster_status;
 use crate::kubeadm::pin::{Pin, Severity};
 use crate::view::View;
 use crate::yaml::{self, At, Tree};
@@ -19,10 +20,10 @@ pub fn kubeadm_config(map: &Value, view: &View) -> Vec<Pin> {
     }
     // Up to 1.21: where each master is, for etcd's member list. kubeadm itself writes it, so one that is
     // current is no pin; one that is no master's is stale.
-    if let Some(tree) = document(map, "ClusterStatus") {
+    if let Some(tree) = document(map, cluster_status::KEY) {
         let top = At::top(&tree);
         let endpoints = top.field("apiEndpoints");
-        for (node, entry) in entries(endpoints.as_ref()) {
+        for (node, entry) in endpoints.iter().flat_map(At::entries) {
             let address = entry.field("advertiseAddress").filter(|at| {
                 let address = at.text().and_then(|text| text.parse().ok());
                 !address.is_some_and(|address| is_a_masters(address, view))
@@ -32,7 +33,9 @@ pub fn kubeadm_config(map: &Value, view: &View) -> Vec<Pin> {
                 place: KUBEADM_CONFIG.to_owned(),
                 what: format!("ClusterStatus: apiEndpoints.{node}.advertiseAddress"),
                 breaks: "kubeadm join and reset (up to 1.21) look for etcd there",
-                instead: "the master's current address, before kubeadm is used".to_owned(),
+                instead:
+                    "the master's current address, which `stayput kubeadm follow` writes on it"
+                        .to_owned(),
             };
             pins.extend(address.and_then(|at| saying.of(at.text()?, view)));
         }
@@ -113,9 +116,9 @@ fn extra_args(at: Option<&At<'_>>) -> Vec<(String, String)> {
         let text = |key| Some(item.field(key)?.text()?.to_owned());
         Some((text("name")?, text("value")?))
     });
-    let mapped = entries(at)
-        .into_iter()
-        .filter_map(|(flag, value)| Some((flag.to_owned(), value.text()?.to_owned())));
+    let mapped = at.iter().flat_map(|at| at.entries());
+    let mapped =
+        mapped.filter_map(|(flag, value)| Some((flag.to_owned(), value.text()?.to_owned())));
     listed.chain(mapped).collect()
 }
 
@@ -159,15 +162,4 @@ fn servers(map: &Value, key: &str, view: &View, saying: impl Fn() -> Saying) -> 
 /// A document within a `ConfigMap`.
 fn document(map: &Value, key: &str) -> Option<Tree> {
     yaml::parse(map["data"][key].as_str()?).ok()
-}
-
-/// Keys and values of a mapping.
-fn entries<'a>(at: Option<&At<'a>>) -> Vec<(&'a str, At<'a>)> {
-    let Some(Tree::Mapping(list)) = at.map(|at| at.tree) else {
-        return Vec::new();
-    };
-    let list = list
-        .iter()
-        .map(|(key, value)| (key.as_str(), At::top(value)));
-    list.collect()
 }
