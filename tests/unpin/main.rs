@@ -4,77 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+mod api;
+mod cluster_status;
+mod sandbox;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use support::{STAYPUT, Said, run};
+use serde_json::{Value, json};
 
-/// A node below a folder.
-struct Sandbox {
-    folder: tempfile::TempDir,
-}
-
-impl Sandbox {
-    /// A master with everything that it is issued, whose kube-apiserver does not answer.
-    fn master() -> Self {
-        let sandbox = Self::new();
-        sandbox
-            .on("master-1", &["certs", "init", "--new-cluster"])
-            .good();
-        sandbox
-    }
-
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Free a moment ago; whoever has it now is no kube-apiserver of this authority.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let number = port.local_addr().unwrap().port();
-        drop(port);
-        let sandbox = Self { folder };
-        let file = sandbox.path("etc/stayput/cluster.yaml");
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let text = format!(
-            "domain: k8s.internal\nendpoint: {{name: api, port: 18443}}\nmasters: [{{name: master-1, address: 10.77.0.11}}]\nkubernetes: {{version: \"1.20\", apiPort: {number}}}\ncertificates: {{keyType: ecdsa-p256}}\n"
-        );
-        std::fs::write(file, text).unwrap();
-        sandbox
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.folder.path().join(below)
-    }
-
-    fn on(&self, node: &str, arguments: &[&str]) -> Said {
-        let mut command = Command::new(STAYPUT);
-        command.arg("--root").arg(self.folder.path());
-        command.args(["--node", node, "--kubernetes-name", node]);
-        run(command.args(arguments))
-    }
-
-    /// All files by path.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        fn collect(folder: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
-            for entry in std::fs::read_dir(folder).unwrap().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    collect(&path, all);
-                } else {
-                    let bytes = std::fs::read(&path).unwrap();
-                    all.insert(path, bytes);
-                }
-            }
-        }
-        let mut all = BTreeMap::new();
-        collect(self.folder.path(), &mut all);
-        all
-    }
-}
+use sandbox::{KUBEADM, Sandbox};
 
 #[test]
 fn a_dead_cluster_is_refused_and_nothing_is_touched() {
@@ -110,4 +49,38 @@ fn what_restarts_the_kubelet_is_an_absolute_path() {
     );
     let text = said.refused(2);
     assert!(text.contains("absolute path"), "{text}");
+}
+
+#[test]
+fn what_is_to_be_changed_in_the_cluster_is_shown_and_nothing_is_changed() {
+    let (sandbox, api) = Sandbox::master_with_api();
+    let status =
+        "apiEndpoints:\n  master-1:\n    advertiseAddress: 10.77.0.9\n    bindPort: 6443\n";
+    let configuration = "controlPlaneEndpoint: 10.77.0.9:6443\n";
+    let map = json!({
+        "metadata": {"name": "kubeadm-config", "resourceVersion": "7"},
+        "data": {"ClusterConfiguration": configuration, "ClusterStatus": status},
+    });
+    api.put(KUBEADM, map.clone());
+    // The book is what says where a master is.
+    sandbox.on("master-1", &["apply"]).good();
+    let before = sandbox.files();
+    let words = ["kubeadm", "unpin", "--dry-run", "-o", "json"];
+    let said = sandbox.on("master-1", &words);
+    assert_eq!(said.code, 1, "{said:?}");
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let rows = report["stages"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["stage"] == "cluster").unwrap();
+    let change = &row["changes"][0];
+    assert_eq!(change["place"], "ConfigMap kube-system/kubeadm-config");
+    let diff = change["diff"].as_str().unwrap();
+    for line in [
+        "-controlPlaneEndpoint: 10.77.0.9:6443\n",
+        "+controlPlaneEndpoint: api.k8s.internal:18443\n",
+        "   master-1:\n-    advertiseAddress: 10.77.0.9\n+    advertiseAddress: 10.77.0.11\n",
+    ] {
+        assert!(diff.contains(line), "{line}: {diff}");
+    }
+    assert_eq!(api.object(KUBEADM), map);
+    assert!(sandbox.files() == before);
 }
