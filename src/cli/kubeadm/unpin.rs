@@ -13,8 +13,8 @@ use crate::cli::{exit, output};
 use crate::config;
 use crate::kubeadm::unpin::error::Error;
 use crate::kubeadm::unpin::report::Report;
-use crate::kubeadm::unpin::run::{Options, preview, run};
-use crate::kubeadm::unpin::site::Site;
+use crate::kubeadm::unpin::run::{Options, preview, preview_of_files, run};
+use crate::kubeadm::unpin::site::{Here, Site};
 use crate::lock;
 use crate::pki::session::{self, Hold};
 use crate::process::Program;
@@ -53,12 +53,16 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     let root = context.root()?;
     let kubelet = program(&args.kubelet_restart)?;
     let without: BTreeSet<String> = args.without.iter().cloned().collect();
+    let here = || {
+        let (cluster, node) = context.load(&root)?;
+        Ok::<_, Failure>(Here::open(&root, cluster, node, without.clone()))
+    };
     if args.dry_run {
-        let report = look(context, &root, without)?;
-        return finish(context, &report);
+        return dry_run(context, &here()?);
     }
     put_back(&root)?;
-    let report = look(context, &root, without.clone())?;
+    let here = here()?;
+    let report = block_on(look(&here))??;
     if report.complete {
         return finish(context, &report);
     }
@@ -66,17 +70,28 @@ pub(super) fn unpin(context: &Context, args: UnpinArgs) -> Result<u8, Failure> {
     if report.is_ready() || waits {
         consent(context, &args, &report)?;
     }
-    let (cluster, node) = context.load(&root)?;
     let options = Options {
         wait: args.wait,
         kubelet,
         trust_clock: args.trust_clock,
     };
     let report = block_on(async {
-        let site = Site::open(&root, cluster, node, without).await?;
+        let site = Site::open(here).await?;
         Ok(Box::pin(run(&site, &options, tell)).await)
     })?;
     finish(context, &report)
+}
+
+/// Shows what there is to do. Where the cluster cannot be asked, that is what this node's files tell.
+fn dry_run(context: &Context, here: &Here) -> Result<u8, Failure> {
+    let obstacle = match block_on(look(here))? {
+        Ok(report) => return finish(context, &report),
+        Err(Error::Obstacle(obstacle)) => obstacle,
+        Err(error) => return Err(error.into()),
+    };
+    let report = block_on(async { Ok(preview_of_files(here, &obstacle).await?) })?;
+    finish(context, &report)?;
+    Err(Error::Obstacle(obstacle).into())
 }
 
 /// First of all: what a run that died has left out is what the cluster may lack. Who is at work on
@@ -91,12 +106,9 @@ fn put_back(root: &Root) -> Result<(), Failure> {
     Ok(())
 }
 
-fn look(context: &Context, root: &Root, without: BTreeSet<String>) -> Result<Report, Failure> {
-    let (cluster, node) = context.load(root)?;
-    block_on(async {
-        let site = Site::open(root, cluster, node, without).await?;
-        Ok(preview(&site).await?)
-    })
+/// What there is to do, or why that cannot be told.
+async fn look(here: &Here) -> Result<Result<Report, Error>, Failure> {
+    Ok(async { preview(&Site::open(here.clone()).await?).await }.await)
 }
 
 /// Prints what came of it.
@@ -166,7 +178,7 @@ impl From<Error> for Failure {
         let code = match error {
             Error::Session(error) => return error.into(),
             Error::Moment(error) => return error.into(),
-            Error::Dead(_) | Error::Api(_) | Error::Etcd(_) => exit::UNAVAILABLE,
+            Error::Obstacle(_) | Error::Api(_) | Error::Etcd(_) => exit::UNAVAILABLE,
             Error::NoNode(_) | Error::Unknown(_) => exit::BAD_DATA,
             Error::Backup(_) | Error::Noted(_) | Error::File(_) => exit::OS_ERROR,
             _ => exit::DISAGREES,

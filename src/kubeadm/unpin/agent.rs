@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::plan::Stand;
-use super::site::Site;
+use super::site::Here;
 use crate::control::client;
 use crate::pki::live;
 use crate::report::Surface;
@@ -16,20 +16,20 @@ use crate::status::{Condition, Status};
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// How it stands with the agent. Nothing of it is changed from here.
-pub async fn stand(site: &Site) -> Stand {
-    match look(site).await {
+pub async fn stand(here: &Here) -> Stand {
+    match look(here).await {
         Ok(()) => Stand::Done,
         Err(reason) => Stand::Bad(reason),
     }
 }
 
-async fn look(site: &Site) -> Result<(), String> {
-    let status: Status = client::get(&site.root, "/v1/status")
+async fn look(here: &Here) -> Result<(), String> {
+    let status: Status = client::get(&here.root, "/v1/status")
         .await
         .map_err(|error| format!("{error}; start the agent (systemctl start stayput)"))?;
     judge(&status)?;
-    if site.root.is_system() {
-        resolves(site, &status).await?;
+    if here.root.is_system() {
+        resolves(here, &status).await?;
     }
     Ok(())
 }
@@ -65,15 +65,15 @@ pub fn judge(status: &Status) -> Result<(), String> {
 }
 
 /// Whether programs of this machine find the same addresses.
-async fn resolves(site: &Site, status: &Status) -> Result<(), String> {
+async fn resolves(here: &Here, status: &Status) -> Result<(), String> {
     let endpoint = (
-        &site.cluster.endpoint.name,
+        &here.cluster.endpoint.name,
         vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
     );
     let masters = status.masters.iter();
     let masters = masters.map(|it| {
         // `routes.names` may have the stable one shown.
-        let stable = site.cluster.master(&it.name).and_then(|it| it.stable);
+        let stable = here.cluster.master(&it.name).and_then(|it| it.stable);
         let addresses = it.addresses.iter().copied();
         (&it.name, addresses.chain(stable).collect())
     });
@@ -93,8 +93,8 @@ async fn resolves(site: &Site, status: &Status) -> Result<(), String> {
 }
 
 /// Whether a kube-apiserver is behind the endpoint.
-pub(super) async fn answers(site: &Site) -> Result<(), String> {
-    let address = (Ipv4Addr::LOCALHOST, site.cluster.endpoint.port).into();
+pub(super) async fn answers(here: &Here) -> Result<(), String> {
+    let address = (Ipv4Addr::LOCALHOST, here.cluster.endpoint.port).into();
     // kubeadm has put this name into every one's certificate.
     let asked = move || live::ask(address, "kubernetes", LIMIT);
     let chain = tokio::task::spawn_blocking(asked).await;
@@ -102,7 +102,7 @@ pub(super) async fn answers(site: &Site) -> Result<(), String> {
     let chain = chain.map_err(|error| {
         format!(
             "the endpoint {} does not lead to a kube-apiserver: {error}; does HAProxy run?",
-            site.cluster.endpoint.name
+            here.cluster.endpoint.name
         )
     })?;
     let dns = chain.first().map(|it| &it.profile.names.dns);

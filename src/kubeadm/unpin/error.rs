@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::begin::Obstacle;
 use super::stage::Stage;
 use super::{backup, noted};
 use crate::api::{etcd, kubernetes};
@@ -12,11 +13,9 @@ use crate::{file, process, static_pod};
 /// Why a run cannot begin, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody answers, so that nothing is known of the others.
-    #[error(
-        "{0}; nothing has changed. What is mended needs a cluster that works: `stayput kubeadm rescue` gives the masters their old addresses back"
-    )]
-    Dead(#[source] kubernetes::Error),
+    /// It cannot begin.
+    #[error(transparent)]
+    Obstacle(Box<Obstacle>),
     /// The API, while something was being done.
     #[error(transparent)]
     Api(#[from] kubernetes::Error),

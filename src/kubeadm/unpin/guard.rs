@@ -99,6 +99,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kubeadm::unpin::plan::{Change, Facts, State, plan};
+    use crate::kubeadm::unpin::stage::Stage;
+    use crate::name::Name;
     use crate::sample;
 
     fn pin(severity: Severity, place: &str, what: &str) -> Pin {
@@ -192,5 +195,66 @@ mod tests {
         let pins = [pin(Severity::Fatal, "/etc/m.yaml", "--etcd-servers")];
         let reason = bad(&addresses(open(), &pins, false));
         assert!(reason.contains("--etcd-servers of /etc/m.yaml is 10.77.0.11"));
+    }
+
+    /// Whatever else is so: the old addresses, which a rescue has given back, stay in the certificates.
+    #[test]
+    fn a_rescue_in_force_holds_the_last_stage_and_no_other() {
+        use Severity::{Degraded, Fatal, Misleading};
+        let change = Change {
+            place: "/etc/kubernetes/pki/apiserver.crt".to_owned(),
+            diff: "-name: 10.77.0.11\n".to_owned(),
+        };
+        let stands = [
+            Stand::Done,
+            Stand::Open(Vec::new()),
+            Stand::Open(vec![change.clone()]),
+            Stand::Bad("a person has to look".to_owned()),
+        ];
+        let pins = [Misleading, Degraded, Fatal].map(|it| pin(it, "/etc/m.yaml", "--x"));
+        for stand in &stands {
+            for count in 0..=pins.len() {
+                let rescued = addresses(stand.clone(), &pins[..count], true);
+                match stand {
+                    // What is done stays done, and another reason is not hidden.
+                    Stand::Done | Stand::Bad(_) => assert_eq!(&rescued, stand),
+                    Stand::Open(_) => {
+                        let Stand::Bad(reason) = rescued else {
+                            panic!("{rescued:?}")
+                        };
+                        assert!(reason.contains("stayput kubeadm rescue --end"), "{reason}");
+                        // What pins is told after it: first the rescue has to end.
+                        assert!(!reason.contains("--x"), "{reason}");
+                    }
+                }
+            }
+        }
+        // In the plan: all stages before it go on, and it is stuck until the rescue ends.
+        for stage in Stage::ALL {
+            let mut facts = Facts {
+                node: "master-1".to_owned(),
+                master: Some(Name::parse("master-1.k8s.internal").unwrap()),
+                ..Facts::default()
+            };
+            for other in Stage::ALL {
+                let stand = match other {
+                    _ if other == stage => Stand::Open(vec![change.clone()]),
+                    _ => Stand::Done,
+                };
+                facts.stands.insert(other, stand);
+            }
+            for rescued in [true, false] {
+                let last = facts.stands[&Stage::Addresses].clone();
+                let last = addresses(last, &[], rescued);
+                let mut facts = facts.clone();
+                facts.stands.insert(Stage::Addresses, last);
+                let plan = plan(&facts);
+                let next = plan.next().unwrap();
+                assert_eq!(next.stage, stage);
+                let held = rescued && stage == Stage::Addresses;
+                assert_eq!(matches!(next.state, State::Stuck(_)), held, "{stage}");
+                assert_eq!(next.state == State::Ready, !held, "{stage}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod backup;
+pub mod begin;
 pub mod certificates;
 pub mod cluster_configuration;
 pub mod difference;

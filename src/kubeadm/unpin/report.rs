@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::begin::Obstacle;
 use super::error::Error;
 use super::guard;
 use super::look::Look;
-use super::plan::{Change, Plan, State, Wait};
+use super::plan::{Change, Plan, Stand, State, Wait};
 use super::stage::Stage;
 use crate::kubeadm::pin::Pin;
 use crate::name::Name;
@@ -53,7 +54,7 @@ pub struct Report {
 pub struct Row {
     /// Which.
     pub stage: Stage,
-    /// `done`, `ready`, `waits` or `stuck`.
+    /// `done`, `ready`, `waits` or `stuck`; `unknown` while the cluster cannot be asked.
     pub state: &'static str,
     /// What is stuck.
     pub reason: Option<String>,
@@ -83,6 +84,43 @@ impl Report {
             ..Self::default()
         };
         report.see(look, plan);
+        report
+    }
+
+    /// What this node's files tell, while nothing is known of the rest.
+    pub(super) fn without_api(look: &Look, obstacle: &Obstacle) -> Self {
+        let mut report = Self::of(look, &Plan::default());
+        let stands = &look.facts.stands;
+        let has_etcd = stands.contains_key(&Stage::Etcd);
+        let is_ours = |stage: &Stage| match stage {
+            _ if look.facts.master.is_none() => stage.is_for_workers(),
+            Stage::Etcd | Stage::Peer => has_etcd,
+            _ => true,
+        };
+        let stages = Stage::ALL.into_iter().filter(is_ours);
+        report.stages = stages
+            .map(|stage| {
+                let mut row = Row {
+                    stage,
+                    state: "unknown",
+                    reason: None,
+                    waits_for: Vec::new(),
+                    changes: Vec::new(),
+                };
+                match stands.get(&stage) {
+                    None => {}
+                    Some(Stand::Done) => row.state = "done",
+                    Some(Stand::Open(changes)) => row.changes.clone_from(changes),
+                    Some(Stand::Bad(reason)) => {
+                        row.state = "stuck";
+                        row.reason = Some(reason.clone());
+                    }
+                }
+                row
+            })
+            .collect();
+        report.failure = Some(obstacle.to_string());
+        report.complete = false;
         report
     }
 
@@ -170,6 +208,8 @@ impl Report {
             ("done", Some(did), _) => format!("done now, in {:.1} s", did.seconds),
             ("ready", ..) if !self.dry_run => "not done".to_owned(),
             ("ready", ..) => "to do".to_owned(),
+            ("unknown", ..) if row.changes.is_empty() => "not known".to_owned(),
+            ("unknown", ..) => "to do; when is not known".to_owned(),
             ("stuck", _, Some(reason)) => format!("stuck: {reason}"),
             ("waits", ..) => format!("waits for {}", waits(&row.waits_for)),
             (state, ..) => state.to_owned(),
@@ -178,6 +218,9 @@ impl Report {
 
     /// What is next.
     fn ending(&self) -> String {
+        if self.dry_run && self.failure.is_some() {
+            return "\nThis is what this node's files tell. The rest is not known while the cluster cannot be asked.\n".to_owned();
+        }
         if let Some(failure) = &self.failure {
             let back = self.backups.as_ref().map_or_else(String::new, |folder| {
                 format!(

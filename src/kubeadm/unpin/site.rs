@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::begin;
 use super::error::Error;
 use super::pins::Ways;
 use crate::api::directory::Directory;
-use crate::api::kubernetes::{ADMIN, KUBELET, Kubernetes};
+use crate::api::kubernetes::{self, ADMIN, KUBELET, Kubernetes};
 use crate::book::Book;
 use crate::config::{Cluster, Node};
 use crate::name::Name;
@@ -15,9 +16,9 @@ use crate::root::Root;
 use crate::state::{self, Loaded};
 use crate::view::View;
 
-/// This node.
-#[derive(Debug)]
-pub struct Site {
+/// What this node knows without asking anybody.
+#[derive(Debug, Clone)]
+pub struct Here {
     /// Below which everything lies.
     pub root: Root,
     /// The cluster file.
@@ -30,20 +31,32 @@ pub struct Site {
     pub directory: Directory,
     /// Which addresses are to go.
     pub ways: Ways,
-    /// kube-apiserver: a master's own, or through the local HAProxy.
-    pub api: Kubernetes,
     /// Nodes and masters that are not waited for, as the operator calls them.
     pub without: BTreeSet<String>,
 }
 
+/// The same with somebody who answers for the cluster.
+#[derive(Debug)]
+pub struct Site {
+    /// This node.
+    pub here: Here,
+    /// kube-apiserver: a master's own, or through the local HAProxy.
+    pub api: Kubernetes,
+}
+
 impl Site {
-    /// Reads what is needed to ask, and finds who answers.
-    pub async fn open(
-        root: &Root,
-        cluster: Cluster,
-        node: Node,
-        without: BTreeSet<String>,
-    ) -> Result<Self, Error> {
+    /// Finds who answers.
+    pub async fn open(here: Here) -> Result<Self, Error> {
+        match api(&here).await {
+            Ok(api) => Ok(Self { here, api }),
+            Err(error) => Err(begin::obstacle(error, &here.cluster, &here.node)),
+        }
+    }
+}
+
+impl Here {
+    /// Reads what is needed to ask.
+    pub fn open(root: &Root, cluster: Cluster, node: Node, without: BTreeSet<String>) -> Self {
         let book = Arc::new(match state::peek(root) {
             Loaded::Good(state) => state.book,
             // The agent, which is asked later, tells what is wrong with it.
@@ -65,18 +78,15 @@ impl Site {
             let member = node.kubernetes_name.as_str().to_owned();
             ways.members.insert(member, name.clone());
         }
-        let api = api(root, &cluster, &node, &directory).await;
-        let api = api.map_err(Error::Dead)?;
-        Ok(Self {
+        Self {
             root: root.clone(),
             cluster,
             node,
             book,
             directory,
             ways,
-            api,
             without,
-        })
+        }
     }
 
     /// The same picture as everything else is made from.
@@ -108,18 +118,13 @@ impl Site {
 /// A master asks its own kube-apiserver, whatever its kubeconfigs say so far. A worker asks as its kubelet
 /// does, and else through its HAProxy, which listens on loopback as a master's kube-apiserver does: before
 /// anything is mended HAProxy knows no master yet, and afterwards an address may be an old one.
-async fn api(
-    root: &Root,
-    cluster: &Cluster,
-    node: &Node,
-    directory: &Directory,
-) -> Result<Kubernetes, crate::api::kubernetes::Error> {
-    if node.master().is_some() {
+async fn api(here: &Here) -> Result<Kubernetes, kubernetes::Error> {
+    let (root, cluster) = (&here.root, &here.cluster);
+    if here.node.master().is_some() {
         return Kubernetes::local_apiserver(root, Path::new(ADMIN), cluster);
     }
-    let kubelet = Kubernetes::from_kubeconfig(root, Path::new(KUBELET), directory)?;
-    let path = format!("/api/v1/nodes/{}", node.kubernetes_name);
-    match kubelet.get(&path).await {
+    let kubelet = Kubernetes::from_kubeconfig(root, Path::new(KUBELET), &here.directory)?;
+    match kubelet.get(&here.node_path()).await {
         Err(error) if error.is_absent() => {}
         _ => return Ok(kubelet),
     }

@@ -97,7 +97,7 @@ impl Watch {
 pub(super) async fn api(watch: &Watch, site: &Site) -> Result<Duration, Error> {
     watch
         .until("kube-apiserver", || async {
-            let node = site.api.get(&site.node_path()).await;
+            let node = site.api.get(&site.here.node_path()).await;
             node.map(|_| ()).map_err(|error| error.to_string())
         })
         .await
@@ -105,14 +105,16 @@ pub(super) async fn api(watch: &Watch, site: &Site) -> Result<Duration, Error> {
 
 /// The endpoint leads to a kube-apiserver.
 pub(super) async fn endpoint(watch: &Watch, site: &Site) -> Result<Duration, Error> {
-    watch.until("the endpoint", || agent::answers(site)).await
+    watch
+        .until("the endpoint", || agent::answers(&site.here))
+        .await
 }
 
 /// kube-apiserver serves the certificate that lies on disk; it looks at it each minute, or at once.
 pub(super) async fn served(watch: &Watch, site: &Site) -> Result<Duration, Error> {
     watch
         .until("kube-apiserver's certificate", || async {
-            not_served(site).await.map_or(Ok(()), Err)
+            not_served(&site.here).await.map_or(Ok(()), Err)
         })
         .await
 }
@@ -125,13 +127,13 @@ pub(super) async fn etcd(
 ) -> Result<Duration, Error> {
     watch
         .until("etcd", || async {
-            let local = Etcd::local(&site.root).map_err(|error| error.to_string())?;
+            let local = Etcd::local(&site.here.root).map_err(|error| error.to_string())?;
             local.healthy().await.map_err(|error| error.to_string())?;
             for name in healthy {
-                let Some(master) = site.ways.members.get(name) else {
+                let Some(master) = site.here.ways.members.get(name) else {
                     continue;
                 };
-                let other = Etcd::of_master(&site.root, master, &site.directory);
+                let other = Etcd::of_master(&site.here.root, master, &site.here.directory);
                 let other = other.map_err(|error| error.to_string())?;
                 other.healthy().await.map_err(|error| error.to_string())?;
             }
@@ -165,7 +167,7 @@ pub(super) async fn pod(
 }
 
 fn mirror(site: &Site, pod: &str) -> String {
-    let node = &site.node.kubernetes_name;
+    let node = &site.here.node.kubernetes_name;
     format!("/api/v1/namespaces/kube-system/pods/{pod}-{node}")
 }
 
@@ -208,7 +210,7 @@ pub(super) async fn kubelet(
             if now.is_none() || now == before {
                 return Err("it has not renewed its lease since".to_owned());
             }
-            let node = site.api.get(&site.node_path()).await.map_err(error)?;
+            let node = site.api.get(&site.here.node_path()).await.map_err(error)?;
             let conditions = node
                 .as_ref()
                 .and_then(|it| it["status"]["conditions"].as_array());
@@ -227,7 +229,7 @@ pub(super) async fn kubelet(
 
 /// When the kubelet last told of its node's condition: at least each time that it starts.
 pub(super) async fn heartbeat(site: &Site) -> Option<String> {
-    let node = site.api.get(&site.node_path()).await.ok()??;
+    let node = site.api.get(&site.here.node_path()).await.ok()??;
     told_at(&node).map(str::to_owned)
 }
 
@@ -247,7 +249,7 @@ pub(super) async fn addresses(
     let found = &found;
     watch
         .until("the node's addresses", || async move {
-            let node = site.api.get(&site.node_path()).await;
+            let node = site.api.get(&site.here.node_path()).await;
             let node = node.map_err(|error| error.to_string())?.unwrap_or_default();
             if told_at(&node).is_none() || told_at(&node) == before {
                 return Err("the kubelet has not told of them since it was restarted".to_owned());
@@ -261,7 +263,7 @@ pub(super) async fn addresses(
 }
 
 fn lease_path(site: &Site) -> String {
-    let node = &site.node.kubernetes_name;
+    let node = &site.here.node.kubernetes_name;
     format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
 }
 
@@ -273,7 +275,7 @@ pub(super) async fn proxies(watch: &Watch, site: &Site) -> Result<Duration, Erro
             let map = site.api.get(&Map::KubeProxy.path()).await.map_err(error)?;
             let set = site.api.get(DAEMON_SET).await.map_err(error)?;
             let pods = site.api.list(PODS).await.map_err(error)?;
-            match rollout(map.as_ref(), set.as_ref(), &pods, &site.without) {
+            match rollout(map.as_ref(), set.as_ref(), &pods, &site.here.without) {
                 Rollout::Done => Ok(()),
                 Rollout::Patch(_) => Err("its pods' template was changed back".to_owned()),
                 Rollout::Waits(nodes) => Err(format!("not ready yet on {}", nodes.join(", "))),
