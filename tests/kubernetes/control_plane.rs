@@ -288,3 +288,13 @@ pub(crate) fn pods_know(node: &Node, master: &str, address: &str) -> Duration {
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
+
+/// Ends all containers, as a machine that is switched off does.
+pub(crate) fn end_pods(node: &Node) {
+    let script = "ctr -n k8s.io tasks ls -q | xargs -r -n1 ctr -n k8s.io tasks kill -s KILL";
+    within("the pods have ended", PATIENCE, || {
+        let said = node.run("sh", &["-c", script]);
+        let left = node.pids("etcd").len() + node.pids("kube-apiserver").len();
+        (left == 0).then_some(()).ok_or(said.err)
+    });
+}

@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cgroup;
+mod cold;
 mod control_plane;
 mod fresh;
 mod joining;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::control_plane::{PATIENCE, endpoints, holders, pods_know, takes_writes};
+use crate::control_plane::{PATIENCE, end_pods, endpoints, holders, pods_know, takes_writes};
 use crate::lab::Lab;
 use crate::measure::{measured, within};
 use crate::node::Node;
@@ -87,16 +87,6 @@ fn is_at(node: &Node, address: &str) {
     within("default/kubernetes is right", PATIENCE, || {
         let found = endpoints(node)?;
         (found == address).then_some(()).ok_or(found)
-    });
-}
-
-/// Ends all containers, as a machine that is switched off does.
-fn end_pods(node: &Node) {
-    let script = "ctr -n k8s.io tasks ls -q | xargs -r -n1 ctr -n k8s.io tasks kill -s KILL";
-    within("the pods have ended", PATIENCE, || {
-        let said = node.run("sh", &["-c", script]);
-        let left = node.pids("etcd").len() + node.pids("kube-apiserver").len();
-        (left == 0).then_some(()).ok_or(said.err)
     });
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -90,6 +91,19 @@ fn a_dead_cluster_is_refused_and_nothing_is_touched() {
     let said = sandbox.on("master-1", &["kubeadm", "unpin", "--yes", "-o", "json"]);
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!(error["exitCode"], 69, "{error}");
+}
+
+#[test]
+fn a_dead_cluster_is_told_of_while_another_stayput_is_at_work() {
+    let sandbox = Sandbox::master();
+    let root = stayput::root::Root::open(sandbox.folder.path()).unwrap();
+    // The agent's follow-up holds it for minutes where kube-apiserver does not start.
+    let held = stayput::lock::take(&root, stayput::lock::CERTIFICATES, Duration::ZERO).unwrap();
+    let text = sandbox
+        .on("master-1", &["kubeadm", "unpin", "--yes"])
+        .refused(69);
+    assert!(text.contains("stayput kubeadm rescue"), "{text}");
+    drop(held);
 }
 
 #[test]
