@@ -88,16 +88,37 @@ pub(crate) fn founded(lab: &Lab, way: Way, masters: &[(&str, &str)]) -> Node {
     }
     measured("kubeadm init", began.elapsed());
     takes_writes(&node, "first");
-    // Who joins asks the API where etcd is, and kubeadm 1.20 tries the address where no pod tells.
+    knows_pods(&node);
+    // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
+    assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
+    node
+}
+
+/// The API knows the node's static pods. Who joins asks it where etcd is, and kubeadm 1.20 tries the address
+/// where no pod tells.
+pub(crate) fn knows_pods(node: &Node) {
     for program in PROGRAMS {
-        let pod = format!("{program}-{name}");
+        let pod = format!("{program}-{}", node.name);
         within(&format!("the API knows {pod}"), PATIENCE, || {
             node.kubectl(&["-n", "kube-system", "get", "pod", &pod])
         });
     }
-    // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
-    assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
-    node
+}
+
+/// What etcd says of its members: ID, status, name, peer addresses, client addresses, is learner.
+pub(crate) fn members(node: &Node) -> Result<String, String> {
+    let pki = "/etc/kubernetes/pki/etcd";
+    node.ok(
+        "etcdctl",
+        &[
+            &format!("--cacert={pki}/ca.crt"),
+            &format!("--cert={pki}/healthcheck-client.crt"),
+            &format!("--key={pki}/healthcheck-client.key"),
+            "--endpoints=https://127.0.0.1:2379",
+            "member",
+            "list",
+        ],
+    )
 }
 
 /// Writes kubeadm's configuration with these arguments, and the lab's for kubelets: the steps that it

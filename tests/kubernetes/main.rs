@@ -20,6 +20,7 @@ mod lab;
 mod measure;
 mod moves;
 mod node;
+mod pair;
 mod renewal;
 mod stock;
 #[expect(dead_code, reason = "the other tests use the rest")]
