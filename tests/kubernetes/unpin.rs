@@ -40,7 +40,7 @@ nodeRegistration: {{name: {name}, criSocket: /run/containerd/containerd.sock}}
 apiVersion: kubeadm.k8s.io/v1beta2
 kind: ClusterConfiguration
 kubernetesVersion: v{VERSION}
-{endpoint}{KUBELET}"
+{endpoint}{KUBELET}{OFTEN}"
     );
     node.write("/etc/kubernetes/kubeadm.yaml", &text);
     node.start_kubelet();
