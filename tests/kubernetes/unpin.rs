@@ -18,6 +18,10 @@ const AFTER: &str = "10.77.0.31";
 /// The node starts it again at once.
 pub(crate) const RESTART: &str = "/usr/bin/pkill -x kubelet";
 
+/// The kubelet tells of a pod's readiness when it looks at the pod again: by default after a minute or more,
+/// and here each pod is waited for.
+const OFTEN: &str = "syncFrequency: 5s\n";
+
 pub(crate) fn stock(lab: &Lab) -> Node {
     stock_of(lab, &[("master-1", BEFORE)])
 }
