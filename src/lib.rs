@@ -75,6 +75,7 @@ pub mod query;
 pub mod report;
 pub mod request;
 pub mod root;
+pub mod run_record;
 pub mod source;
 pub mod state;
 pub mod static_pod;

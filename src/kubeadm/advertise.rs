@@ -8,13 +8,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::annotations::APISERVER_ENDPOINT;
 use super::manifest::{Edit, Manifest};
 
 /// The static pod.
 pub const POD: &str = "kube-apiserver";
-/// Where kubeadm repeats the address, with kube-apiserver's port
-/// (`constants.KubeAPIServerAdvertiseAddressEndpointAnnotationKey`).
-pub const ANNOTATION: &str = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint";
 const FLAG: &str = "advertise-address";
 
 /// What is known of a master's addresses.
@@ -163,11 +161,11 @@ pub fn edits(manifest: &Manifest, to: IpAddr, port: u16) -> Vec<Edit> {
         name: FLAG.to_owned(),
         value: to.to_string(),
     }];
-    if let Some(annotation) = manifest.annotation(ANNOTATION) {
+    if let Some(annotation) = manifest.annotation(APISERVER_ENDPOINT) {
         let before: Option<SocketAddr> = annotation.value.parse().ok();
         let endpoint = SocketAddr::new(to, before.map_or(port, |before| before.port()));
         edits.push(Edit::Annotation {
-            key: ANNOTATION.to_owned(),
+            key: APISERVER_ENDPOINT.to_owned(),
             value: endpoint.to_string(),
         });
     }
@@ -320,7 +318,10 @@ mod tests {
             }
             let after = Manifest::parse(&text).unwrap();
             assert_eq!(advertised(&after), Some(ip(to)));
-            assert_eq!(after.annotation(ANNOTATION).unwrap().value, endpoint);
+            assert_eq!(
+                after.annotation(APISERVER_ENDPOINT).unwrap().value,
+                endpoint
+            );
             assert_eq!(decided(&after, to, to, None), Decision::Keep(Keep::Current));
         }
     }
@@ -330,11 +331,13 @@ mod tests {
         let without = with("--advertise-address=10.0.0.1");
         assert_eq!(edits(&without, ip("10.0.0.2"), 6443).len(), 1);
         let text = format!(
-            "metadata: {{annotations: {{{ANNOTATION}: ''}}}}\nspec: {{containers: [{{command: [a, --advertise-address=10.0.0.1]}}]}}"
+            "metadata: {{annotations: {{{APISERVER_ENDPOINT}: ''}}}}\nspec: {{containers: [{{command: [a, --advertise-address=10.0.0.1]}}]}}"
         );
         let odd = Manifest::parse(&text).unwrap();
         let text = odd.with(&edits(&odd, ip("10.0.0.2"), 7443)).unwrap();
-        let annotation = Manifest::parse(&text).unwrap().annotation(ANNOTATION);
+        let annotation = Manifest::parse(&text)
+            .unwrap()
+            .annotation(APISERVER_ENDPOINT);
         assert_eq!(annotation.unwrap().value, "10.0.0.2:7443");
     }
 }

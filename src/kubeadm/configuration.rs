@@ -11,8 +11,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::patches::{CLIENT_PORT, PEER_PORT};
 use super::upgrade::{self, Api, NEEDS_STABLE_SINCE, SKIPPED_BY_JOIN};
+use crate::api::etcd::{CLIENTS, PEERS};
 use crate::config::cluster::Master;
 use crate::config::node::{Role, Selection};
 use crate::config::{Cluster, Node, Problems};
@@ -286,8 +286,8 @@ impl<'a> Wanted<'a> {
         if way.has_patches() {
             let listen = |port| format!("https://0.0.0.0:{port}");
             let arguments = [
-                ("listen-client-urls", listen(CLIENT_PORT)),
-                ("listen-peer-urls", listen(PEER_PORT)),
+                ("listen-client-urls", listen(CLIENTS)),
+                ("listen-peer-urls", listen(PEERS)),
             ];
             etcd.push(("extraArgs", self.extra_args(arguments)));
         }

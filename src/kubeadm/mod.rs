@@ -12,6 +12,7 @@
 //! one.
 
 pub mod advertise;
+pub mod annotations;
 pub mod audit;
 pub mod configuration;
 pub mod follow;
@@ -22,6 +23,8 @@ pub mod patches;
 pub mod pin;
 pub mod record;
 pub mod rescue;
+pub mod stable;
 pub mod turn;
 pub mod unpin;
 pub mod upgrade;
+pub mod url;

@@ -11,6 +11,8 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use super::annotations::ETCD_CLIENT_URLS;
+use crate::api::etcd::{CLIENTS, PEERS};
 use crate::config::Cluster;
 use crate::file;
 use crate::name::Name;
@@ -18,12 +20,6 @@ use crate::root::Root;
 use crate::static_pod::MANIFESTS;
 use crate::yaml::{self, Tree, mapping, texts};
 
-/// etcd's port for clients, and that for its peers (kubeadm's `constants.go`).
-pub const CLIENT_PORT: u16 = 2379;
-/// See [`CLIENT_PORT`].
-pub const PEER_PORT: u16 = 2380;
-/// What kubeadm reads etcd's URL from, on `join` and `upgrade`.
-pub const ETCD_ANNOTATION: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 /// Where the patches lie, unless somebody says otherwise.
 pub const FOLDER: &str = "/etc/stayput/patches";
 
@@ -98,18 +94,18 @@ const HEAD: &str = "\
 
 /// etcd listens at every address of the machine, and tells its name.
 fn etcd(master: &Name, node: &Name) -> Tree {
-    let client = format!("https://{master}:{CLIENT_PORT}");
-    let peer = format!("https://{master}:{PEER_PORT}");
+    let client = format!("https://{master}:{CLIENTS}");
+    let peer = format!("https://{master}:{PEERS}");
     let args = texts([
-        format!("--listen-client-urls=https://0.0.0.0:{CLIENT_PORT}"),
-        format!("--listen-peer-urls=https://0.0.0.0:{PEER_PORT}"),
+        format!("--listen-client-urls=https://0.0.0.0:{CLIENTS}"),
+        format!("--listen-peer-urls=https://0.0.0.0:{PEERS}"),
         format!("--advertise-client-urls={client}"),
         format!("--initial-advertise-peer-urls={peer}"),
         // Read when a cluster is made; with data on the disk the members know each other already.
         format!("--initial-cluster={node}={peer}"),
     ]);
     let container = mapping([("name", "etcd".into()), ("args", args)]);
-    let annotations = mapping([(ETCD_ANNOTATION, client.into())]);
+    let annotations = mapping([(ETCD_CLIENT_URLS, client.into())]);
     mapping([
         ("metadata", mapping([("annotations", annotations)])),
         (
@@ -226,7 +222,7 @@ mod tests {
         ] {
             assert_eq!(etcd.flag(flag).unwrap().value, want);
         }
-        let annotation = etcd.annotation(ETCD_ANNOTATION).unwrap().value;
+        let annotation = etcd.annotation(ETCD_CLIENT_URLS).unwrap().value;
         assert_eq!(annotation, "https://m1.prod.k8s.internal:2379");
         let hosts = Manifest::parse(&apiserver.text).unwrap().probe_hosts();
         let hosts: Vec<_> = hosts.iter().map(|probe| probe.host.as_str()).collect();

@@ -4,22 +4,24 @@
 //! and what it saw. The file holds no secret and anybody may read it. It is only shown: no decision
 //! about a certificate is taken from it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::file;
 use crate::root::Root;
-use crate::state;
+use crate::run_record::{Error, Place};
 
 /// Where the record lies.
 pub const PATH: &str = "/var/lib/stayput/certificates.json";
-/// Far above what a thousand extra rows need.
-const LIMIT: u64 = 4 << 20;
-/// The format of the file.
-const FORMAT: u32 = 1;
 /// How much of a failure's message is kept, in bytes.
 const MESSAGE: usize = 2000;
+
+const PLACE: Place = Place {
+    path: PATH,
+    format: 1,
+    what: "how the run went",
+    command: "stayput certs renew",
+};
 
 /// The last runs. Times are Unix times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,32 +91,6 @@ pub struct Run {
     pub seen: Option<Seen>,
 }
 
-/// Why the record cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is there and cannot be read.
-    #[error("cannot read {PATH}: {0}; make it readable")]
-    Unreadable(std::io::Error),
-    /// It makes no sense.
-    #[error("{PATH} is damaged ({0}); the next `stayput certs renew` writes a new one")]
-    Damaged(String),
-    /// It cannot be written.
-    #[error("cannot write down how the run went: {0}")]
-    Write(#[from] file::Error),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    #[serde(flatten)]
-    record: Record,
-}
-
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
-
 /// The record after one more run, which ended at `now`.
 pub fn after_run(previous: Option<Record>, run: Run, now: i64) -> Record {
     let previous = previous.unwrap_or_default();
@@ -154,42 +130,12 @@ fn shortened(mut message: String) -> String {
 
 /// Reads the record; `None` where no run has left one.
 pub fn read(root: &Root) -> Result<Option<Record>, Error> {
-    let damaged = |error: &dyn std::fmt::Display| Error::Damaged(error.to_string());
-    let bytes = match root.read(Path::new(PATH), LIMIT) {
-        Ok(None) => return Ok(None),
-        Ok(Some(bytes)) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            return Err(damaged(&error));
-        }
-        Err(error) => return Err(Error::Unreadable(error)),
-    };
-    // The format first: another one may have other keys.
-    let Format { format } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
-    if format != FORMAT {
-        return Err(damaged(&format_args!("format {format} is not {FORMAT}")));
-    }
-    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
-    Ok(Some(stored.record))
+    PLACE.read(root)
 }
 
 /// Writes the record.
 pub fn write(root: &Root, record: &Record) -> Result<(), Error> {
-    let failed = |operation, source| file::Error::Io {
-        operation,
-        path: PATH.into(),
-        source,
-    };
-    let stored = Stored {
-        format: FORMAT,
-        record: record.clone(),
-    };
-    let mut bytes =
-        serde_json::to_vec_pretty(&stored).map_err(|error| failed("render", error.into()))?;
-    bytes.push(b'\n');
-    root.create_folders(Path::new(state::FOLDER), 0o755)
-        .map_err(|error| failed("make the folder of", error))?;
-    file::replace(root, Path::new(PATH), &bytes, 0o644)?;
-    Ok(())
+    PLACE.write(root, record)
 }
 
 /// Writes down how a run went that ended at `now`. A record that cannot be used is begun anew.
@@ -217,7 +163,6 @@ pub fn refresh(root: &Root, seen: Seen) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn item(state: &str) -> Item {
         Item {
@@ -295,30 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_as_it_was_written_and_anybody_may_read_it() {
+    fn a_damaged_record_is_begun_anew() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        assert_eq!(read(&root).unwrap(), None);
         let written = note(&root, good("ok"), 7).unwrap();
         assert_eq!(read(&root).unwrap(), Some(written));
-        let path = dir.path().join(&PATH[1..]);
-        let mode = path.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o644);
-    }
-
-    #[test]
-    fn a_damaged_record_is_told_and_begun_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        note(&root, good("ok"), 7).unwrap();
-        let path = dir.path().join(&PATH[1..]);
-        let whole = std::fs::read(&path).unwrap();
-        for damaged in [&whole[..whole.len() / 2], b"", b"[]", b"{\"format\":9}"] {
-            std::fs::write(&path, damaged).unwrap();
-            let error = read(&root).unwrap_err();
-            assert!(matches!(error, Error::Damaged(_)), "{error}");
-            assert!(error.to_string().contains(PATH), "{error}");
-        }
+        std::fs::write(dir.path().join(&PATH[1..]), "[]").unwrap();
+        let error = read(&root).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
         note(&root, good("ok"), 8).unwrap();
         assert_eq!(read(&root).unwrap().unwrap().last_run, Some(8));
     }

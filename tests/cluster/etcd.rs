@@ -1,14 +1,12 @@
 //! Real etcd members that know each other by name only.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use crate::authority::Authority;
+use crate::etcd_program::{Member, etcdctl, everywhere};
 use crate::lab::DOMAIN;
 use crate::node::Node;
-use crate::support::{Process, Said, eventually, run};
-
-const PKI: &str = "/etc/kubernetes/pki/etcd";
+use crate::support::{Process, eventually};
 
 /// Where a member finds the hosts file that it resolves names with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +42,8 @@ impl Etcd {
 
     /// Starts a member on each master with the certificates that lie there.
     pub(crate) fn run(masters: &[Node], place: Place) -> Self {
-        let peers = peers(masters);
-        let members = masters.iter().map(|node| member(node, &peers, place));
+        let first = first(masters);
+        let members = masters.iter().map(|node| member(node, &first, place));
         Self {
             members: members.collect(),
         }
@@ -55,7 +53,7 @@ impl Etcd {
     pub(crate) fn restart(&mut self, masters: &[Node], index: usize, place: Place) {
         let old = self.members.remove(index);
         drop(old);
-        let new = member(&masters[index], &peers(masters), place);
+        let new = member(&masters[index], &first(masters), place);
         self.members.insert(index, new);
     }
 
@@ -74,7 +72,7 @@ impl Etcd {
         let endpoints = endpoints.join(",");
         eventually("etcd takes writes", || {
             self.pids();
-            let said = etcdctl(client, &endpoints, &["put", "key", value]);
+            let said = etcdctl(client, "etcd/server", &endpoints, &["put", "key", value]);
             if said.code == 0 {
                 Ok(())
             } else {
@@ -90,6 +88,7 @@ impl Etcd {
                 self.pids();
                 let said = etcdctl(
                     client,
+                    "etcd/server",
                     &endpoint(master),
                     &["get", "--print-value-only", "key"],
                 );
@@ -125,57 +124,23 @@ pub(crate) fn endpoint(node: &Node) -> String {
     format!("https://{}:2379", full(node))
 }
 
-fn peers(masters: &[Node]) -> String {
-    let peers = masters
-        .iter()
-        .map(|node| format!("{}=https://{}:2380", node.name, full(node)));
-    peers.collect::<Vec<_>>().join(",")
+/// The first members by name.
+fn first(masters: &[Node]) -> Vec<(&str, String)> {
+    let first = masters.iter().map(|node| (node.name.as_str(), full(node)));
+    first.collect()
 }
 
 /// As kubeadm's static pod, with names where that has addresses.
-fn member(node: &Node, peers: &str, place: Place) -> Process {
-    let full = full(node);
-    let mut command = match place {
+fn member(node: &Node, first: &[(&str, String)], place: Place) -> Process {
+    let command = match place {
         Place::Node => node.command("etcd"),
         Place::Pod => node.in_pod("6f1c0b52-etcd", "etcd"),
     };
-    command.args([
-        format!("--name={}", node.name),
-        "--data-dir=/var/lib/etcd".to_owned(),
-        "--listen-peer-urls=https://0.0.0.0:2380".to_owned(),
-        "--listen-client-urls=https://0.0.0.0:2379".to_owned(),
-        format!("--initial-advertise-peer-urls=https://{full}:2380"),
-        format!("--advertise-client-urls=https://{full}:2379"),
-        format!("--initial-cluster={peers}"),
-        "--client-cert-auth".to_owned(),
-        format!("--trusted-ca-file={PKI}/ca.crt"),
-        format!("--cert-file={PKI}/server.crt"),
-        format!("--key-file={PKI}/server.key"),
-        "--peer-client-cert-auth".to_owned(),
-        format!("--peer-trusted-ca-file={PKI}/ca.crt"),
-        format!("--peer-cert-file={PKI}/peer.crt"),
-        format!("--peer-key-file={PKI}/peer.key"),
-        // A busy machine must not look like a lost leader.
-        "--heartbeat-interval=250".to_owned(),
-        "--election-timeout=2500".to_owned(),
-    ]);
-    Process::start(&mut command, &node.path("etcd.log"))
-}
-
-fn etcdctl(client: &Node, endpoints: &str, arguments: &[&str]) -> Said {
-    etcdctl_with(client, "etcd/server", endpoints, arguments)
-}
-
-/// etcdctl on a node with one of its pairs, by its path below the PKI folder.
-pub(crate) fn etcdctl_with(client: &Node, pair: &str, endpoints: &str, arguments: &[&str]) -> Said {
-    let mut command: Command = client.command("etcdctl");
-    command.env("ETCDCTL_API", "3").args([
-        &format!("--endpoints={endpoints}"),
-        &format!("--cacert={PKI}/ca.crt"),
-        &format!("--cert=/etc/kubernetes/pki/{pair}.crt"),
-        &format!("--key=/etc/kubernetes/pki/{pair}.key"),
-        "--dial-timeout=2s",
-        "--command-timeout=3s",
-    ]);
-    run(command.args(arguments))
+    let member = Member {
+        name: &node.name,
+        host: &full(node),
+        listen: everywhere(),
+        first,
+    };
+    Process::start(&mut member.flags(command), &node.path("etcd.log"))
 }

@@ -5,33 +5,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::etcd::{Etcd, Place, endpoint, etcdctl_with};
+use crate::etcd::{Etcd, Place, endpoint};
+use crate::etcd_program::etcdctl;
+use crate::issue::issue;
 use crate::lab::{BEFORE, CLUSTER, MASTERS};
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::support::{STAYPUT, eventually, here, run};
+use crate::support::{eventually, here, run};
 
-const BUNDLE: &str = "etc/stayput/bundle.tar";
 /// The servers of etcd as `certs verify --live` calls them, and their certificates.
 const SERVERS: [(&str, &str); 2] = [("etcd (clients)", "server"), ("etcd (peers)", "peer")];
-
-/// A shell's line on a node; `$0` is the program.
-fn shell(node: &Node, line: &str) -> String {
-    run(node.command("sh").args(["-c", line, STAYPUT])).good()
-}
-
-/// As docs/certificates.md tells it: the first makes the cluster, the others get what they share.
-fn issue(masters: &[Node]) {
-    let (first, others) = masters.split_first().unwrap();
-    first.stayput(&["certs", "init", "--new-cluster"]).good();
-    shell(first, &format!("\"$0\" certs bundle > /{BUNDLE}"));
-    for node in others {
-        std::fs::copy(first.path(BUNDLE), node.path(BUNDLE)).unwrap();
-        shell(node, &format!("\"$0\" certs unbundle < /{BUNDLE}"));
-        node.stayput(&["certs", "init"]).good();
-        node.stayput(&["certs", "verify"]).good();
-    }
-}
 
 /// What etcd serves on a node, once it agrees with the files: serial numbers by server.
 fn served(node: &Node) -> BTreeMap<String, String> {
@@ -67,7 +50,7 @@ fn every_client_is_taken(masters: &[Node], value: &str) {
             for master in masters {
                 eventually("a client is taken", || {
                     let put = ["put", "key", value];
-                    let said = etcdctl_with(node, pair, &endpoint(master), &put);
+                    let said = etcdctl(node, pair, &endpoint(master), &put);
                     let taken = said.code == 0;
                     taken
                         .then_some(())

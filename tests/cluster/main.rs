@@ -10,6 +10,10 @@
 mod apiserver;
 mod authority;
 mod etcd;
+#[path = "../support/etcd.rs"]
+mod etcd_program;
+#[path = "../support/issue.rs"]
+mod issue;
 mod issued;
 mod lab;
 mod moves;

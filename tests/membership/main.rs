@@ -7,6 +7,10 @@ mod apiserver;
 #[path = "../cluster/authority.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
+#[path = "../support/etcd.rs"]
+mod etcd_program;
+#[path = "../support/issue.rs"]
+mod issue;
 #[path = "../cluster/lab.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod lab;

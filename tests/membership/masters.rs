@@ -7,18 +7,16 @@ use serde_json::Value;
 use stayput::kubeadm::manifest::Manifest;
 use stayput::yaml::{self, At};
 
+use crate::etcd_program::{Member, PATIENT, etcdctl, everywhere};
+use crate::issue::issue;
 use crate::lab::{BEFORE, CLUSTER, DOMAIN, MASTERS};
 use crate::namespace::Namespace;
 use crate::node::Node;
-use crate::support::{Process, STAYPUT, Said, eventually, run};
+use crate::support::{Process, STAYPUT, Said, eventually};
 
-const BUNDLE: &str = "etc/stayput/bundle.tar";
-const PKI: &str = "/etc/kubernetes/pki/etcd";
 const MANIFEST: &str = "etc/kubernetes/manifests/etcd.yaml";
 /// Where it is when its member has left.
 pub(crate) const LEFT: &str = "etc/kubernetes/.stayput-left-etcd.yaml";
-/// A busy machine must not look like a lost leader.
-const PATIENT: [&str; 2] = ["--heartbeat-interval=250", "--election-timeout=2500"];
 
 pub(crate) struct Masters {
     // Dropped in this order: processes before namespaces.
@@ -54,24 +52,13 @@ impl Masters {
     /// The cluster's first member, as a master that was made by name has it.
     fn found(&mut self) {
         let host = format!("master-1.{DOMAIN}");
-        let mut etcd = self.nodes[0].command("etcd");
-        etcd.args(PATIENT).args([
-            "--name=master-1".to_owned(),
-            "--data-dir=/var/lib/etcd".to_owned(),
-            "--listen-peer-urls=https://0.0.0.0:2380".to_owned(),
-            "--listen-client-urls=https://0.0.0.0:2379".to_owned(),
-            format!("--initial-advertise-peer-urls=https://{host}:2380"),
-            format!("--advertise-client-urls=https://{host}:2379"),
-            format!("--initial-cluster=master-1=https://{host}:2380"),
-            "--client-cert-auth".to_owned(),
-            format!("--trusted-ca-file={PKI}/ca.crt"),
-            format!("--cert-file={PKI}/server.crt"),
-            format!("--key-file={PKI}/server.key"),
-            "--peer-client-cert-auth".to_owned(),
-            format!("--peer-trusted-ca-file={PKI}/ca.crt"),
-            format!("--peer-cert-file={PKI}/peer.crt"),
-            format!("--peer-key-file={PKI}/peer.key"),
-        ]);
+        let member = Member {
+            name: "master-1",
+            host: &host,
+            listen: everywhere(),
+            first: &[("master-1", host.clone())],
+        };
+        let mut etcd = member.flags(self.nodes[0].command("etcd"));
         let log = self.nodes[0].path("etcd.log");
         self.pods[0] = Some(Process::start(&mut etcd, &log));
         self.takes_writes("first");
@@ -163,15 +150,8 @@ impl Masters {
     }
 
     fn etcdctl(&self, arguments: &[&str]) -> Said {
-        let mut etcdctl = self.nodes[0].command("etcdctl");
-        etcdctl.env("ETCDCTL_API", "3").args([
-            "--endpoints=https://127.0.0.1:2379".to_owned(),
-            format!("--cacert={PKI}/ca.crt"),
-            format!("--cert={PKI}/healthcheck-client.crt"),
-            format!("--key={PKI}/healthcheck-client.key"),
-            "--command-timeout=5s".to_owned(),
-        ]);
-        run(etcdctl.args(arguments))
+        let pair = "etcd/healthcheck-client";
+        etcdctl(&self.nodes[0], pair, "https://127.0.0.1:2379", arguments)
     }
 
     /// Members as etcdctl sees them: name, state, URL and whether it learns.
@@ -202,18 +182,4 @@ pub(crate) fn voter(number: usize) -> String {
 
 pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-/// The first makes the cluster, the others get what they share.
-fn issue(masters: &[Node]) {
-    let shell =
-        |node: &Node, line: &str| run(node.command("sh").args(["-c", line, STAYPUT])).good();
-    let (first, others) = masters.split_first().unwrap();
-    first.stayput(&["certs", "init", "--new-cluster"]).good();
-    shell(first, &format!("\"$0\" certs bundle > /{BUNDLE}"));
-    for node in others {
-        std::fs::copy(first.path(BUNDLE), node.path(BUNDLE)).unwrap();
-        shell(node, &format!("\"$0\" certs unbundle < /{BUNDLE}"));
-        node.stayput(&["certs", "init"]).good();
-    }
 }

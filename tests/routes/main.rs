@@ -10,6 +10,9 @@
 #[path = "../cluster/authority.rs"]
 mod authority;
 mod conflicts;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/etcd.rs"]
+mod etcd_program;
 mod lab;
 mod moves;
 #[expect(dead_code, reason = "other tests use the rest")]

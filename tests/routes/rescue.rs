@@ -4,42 +4,30 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::authority::Authority;
+use crate::etcd_program::{self, Member};
 use crate::lab::{
     AFTER, BEFORE, Lab, MASTERS, STABLE, cluster, end_agent, ip, ours, possible, says,
 };
 use crate::node::Node;
 use crate::support::{Process, Said, eventually, run, until};
 
-const PKI: &str = "/etc/kubernetes/pki/etcd";
-
 /// A member as kubeadm writes it: every address in it is the master's own.
 fn member(node: &Node, own: &str) -> Process {
-    let peers = MASTERS.into_iter().zip(BEFORE);
-    let peers: Vec<String> = peers
-        .map(|(name, at)| format!("{name}=https://{at}:2380"))
-        .collect();
-    let mut command = node.command("etcd");
-    command.args([
-        format!("--name={}", node.name),
-        "--data-dir=/var/lib/etcd".to_owned(),
-        format!("--listen-peer-urls=https://{own}:2380"),
-        format!("--listen-client-urls=https://127.0.0.1:2379,https://{own}:2379"),
-        format!("--initial-advertise-peer-urls=https://{own}:2380"),
-        format!("--advertise-client-urls=https://{own}:2379"),
-        format!("--initial-cluster={}", peers.join(",")),
-        "--client-cert-auth".to_owned(),
-        format!("--trusted-ca-file={PKI}/ca.crt"),
-        format!("--cert-file={PKI}/server.crt"),
-        format!("--key-file={PKI}/server.key"),
-        "--peer-client-cert-auth".to_owned(),
-        format!("--peer-trusted-ca-file={PKI}/ca.crt"),
-        format!("--peer-cert-file={PKI}/peer.crt"),
-        format!("--peer-key-file={PKI}/peer.key"),
-        // A busy machine must not look like a lost leader.
-        "--heartbeat-interval=250".to_owned(),
-        "--election-timeout=2500".to_owned(),
-    ]);
-    Process::start(&mut command, &node.path("etcd.log"))
+    let first = MASTERS.into_iter().zip(BEFORE);
+    let first: Vec<_> = first.map(|(name, at)| (name, at.to_owned())).collect();
+    let member = Member {
+        name: &node.name,
+        host: own,
+        listen: [
+            format!("https://127.0.0.1:2379,https://{own}:2379"),
+            format!("https://{own}:2380"),
+        ],
+        first: &first,
+    };
+    Process::start(
+        &mut member.flags(node.command("etcd")),
+        &node.path("etcd.log"),
+    )
 }
 
 fn etcdctl(client: &Node, endpoints: &[&str], arguments: &[&str]) -> Said {
@@ -47,16 +35,7 @@ fn etcdctl(client: &Node, endpoints: &[&str], arguments: &[&str]) -> Said {
         .iter()
         .map(|at| format!("https://{at}:2379"))
         .collect();
-    let mut command: Command = client.command("etcdctl");
-    command.env("ETCDCTL_API", "3").args([
-        &format!("--endpoints={}", endpoints.join(",")),
-        &format!("--cacert={PKI}/ca.crt"),
-        &format!("--cert={PKI}/server.crt"),
-        &format!("--key={PKI}/server.key"),
-        "--dial-timeout=2s",
-        "--command-timeout=3s",
-    ]);
-    run(command.args(arguments))
+    etcd_program::etcdctl(client, "etcd/server", &endpoints.join(","), arguments)
 }
 
 fn takes_a_write(client: &Node, value: &str) {

@@ -168,7 +168,7 @@ impl From<Error> for Failure {
             Error::Moment(error) => return error.into(),
             Error::Dead(_) | Error::Api(_) | Error::Etcd(_) => exit::UNAVAILABLE,
             Error::NoNode(_) | Error::Unknown(_) => exit::BAD_DATA,
-            Error::Backup(_) | Error::Owed(_) | Error::Known(_) | Error::File(_) => exit::OS_ERROR,
+            Error::Backup(_) | Error::Noted(_) | Error::File(_) => exit::OS_ERROR,
             _ => exit::DISAGREES,
         };
         Self::new(code, error)

@@ -28,6 +28,7 @@ use crate::api::etcd::{Etcd, Member};
 use crate::api::kubernetes::{self, ADMIN, KUBELET, Kubernetes};
 use crate::config::node::Role;
 use crate::kubeadm::pin::Pin;
+use crate::kubeadm::url::Url;
 use crate::name::Name;
 use crate::pki::live;
 use crate::root::Root;
@@ -229,8 +230,8 @@ fn master_called<'a>(view: &'a View, name: &str) -> Option<&'a Name> {
 pub(crate) fn master_of<'a>(view: &'a View, member: &Member) -> Option<&'a Name> {
     let urls = member.peer_urls.iter().chain(&member.client_urls);
     master_called(view, &member.name).or_else(|| {
-        urls.filter_map(|url| addresses::host(url))
-            .find_map(|host| master_called(view, &host))
+        urls.filter_map(|url| Url::read(url))
+            .find_map(|url| master_called(view, &url.host.to_ascii_lowercase()))
     })
 }
 

@@ -2,9 +2,10 @@
 
 use super::Facts;
 use super::files::File;
-use crate::kubeadm::advertise::{ANNOTATION, Kept};
+use crate::api::etcd::{CLIENTS, PEERS};
+use crate::kubeadm::advertise::Kept;
+use crate::kubeadm::annotations::{APISERVER_ENDPOINT, ETCD_CLIENT_URLS};
 use crate::kubeadm::manifest::{Located, Manifest};
-use crate::kubeadm::patches::{CLIENT_PORT, ETCD_ANNOTATION, PEER_PORT};
 use crate::kubeadm::pin::{Pin, Severity};
 
 /// Whose manifest it is.
@@ -50,13 +51,13 @@ const ETCD: [Rule; 6] = [
         flag: "listen-client-urls",
         severity: Severity::Fatal,
         breaks: NOT_BOUND,
-        instead: |_| format!("https://0.0.0.0:{CLIENT_PORT}"),
+        instead: |_| format!("https://0.0.0.0:{CLIENTS}"),
     },
     Rule {
         flag: "listen-peer-urls",
         severity: Severity::Fatal,
         breaks: NOT_BOUND,
-        instead: |_| format!("https://0.0.0.0:{PEER_PORT}"),
+        instead: |_| format!("https://0.0.0.0:{PEERS}"),
     },
     Rule {
         flag: "listen-metrics-urls",
@@ -100,11 +101,11 @@ const OTHER: [Rule; 2] = [
 ];
 
 fn client_url(facts: &Facts<'_>) -> String {
-    format!("https://{}:{CLIENT_PORT}", facts.own_name())
+    format!("https://{}:{CLIENTS}", facts.own_name())
 }
 
 fn peer_url(facts: &Facts<'_>) -> String {
-    format!("https://{}:{PEER_PORT}", facts.own_name())
+    format!("https://{}:{PEERS}", facts.own_name())
 }
 
 /// What a manifest pins.
@@ -134,8 +135,8 @@ pub fn pins(pod: Pod, file: &File, facts: &Facts<'_>) -> Result<Vec<Pin>, String
     match pod {
         Pod::Apiserver => found.advertised(&manifest),
         Pod::Etcd => found.add(
-            manifest.annotation(ETCD_ANNOTATION),
-            format!("annotation {ETCD_ANNOTATION}"),
+            manifest.annotation(ETCD_CLIENT_URLS),
+            format!("annotation {ETCD_CLIENT_URLS}"),
             Severity::Misleading,
             "`kubeadm join` and `upgrade` look for etcd there",
             client_url(facts),
@@ -213,7 +214,10 @@ impl Found<'_> {
         let to = facts.current.first();
         let to = to.map_or("this master's address".to_owned(), ToString::to_string);
         let flag = (manifest.flag("advertise-address"), Severity::Fatal);
-        let annotation = (manifest.annotation(ANNOTATION), Severity::Misleading);
+        let annotation = (
+            manifest.annotation(APISERVER_ENDPOINT),
+            Severity::Misleading,
+        );
         for (place, severity) in [flag, annotation] {
             let kept = |place: &Located| {
                 let mut all = facts.stable.changing(&place.value).into_iter();
@@ -253,7 +257,7 @@ impl Found<'_> {
             let what = if is_flag {
                 "--advertise-address".to_owned()
             } else {
-                format!("annotation {ANNOTATION}")
+                format!("annotation {APISERVER_ENDPOINT}")
             };
             self.add(place, what, severity, breaks, instead);
         }

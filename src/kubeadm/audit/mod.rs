@@ -18,7 +18,6 @@ pub mod hosts;
 pub mod kubeconfigs;
 pub mod kubelet;
 pub mod manifests;
-pub mod stable;
 
 use std::net::IpAddr;
 
@@ -27,9 +26,9 @@ use serde::Serialize;
 use self::cluster::NotLookedAt;
 use self::files::{Files, Kind};
 use self::kubeconfigs::User;
-use self::stable::Stable;
 use super::outlook::{self, Kept};
 use super::pin::Pin;
+use super::stable::Stable;
 use crate::root::Root;
 use crate::view::View;
 
@@ -117,8 +116,7 @@ impl<'a> Facts<'a> {
 
     /// The endpoint as a URL.
     fn endpoint(&self) -> String {
-        let endpoint = &self.view.cluster.endpoint;
-        format!("https://{}:{}", endpoint.name, endpoint.port)
+        endpoint_url(self.view)
     }
 
     /// The master's own kube-apiserver as a URL.
@@ -128,6 +126,12 @@ impl<'a> Facts<'a> {
             self.view.cluster.kubernetes.api_port
         )
     }
+}
+
+/// The endpoint as a URL.
+fn endpoint_url(view: &View) -> String {
+    let endpoint = &view.cluster.endpoint;
+    format!("https://{}:{}", endpoint.name, endpoint.port)
 }
 
 /// Audits this node. Blocks on the disk.

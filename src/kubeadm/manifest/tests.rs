@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kubeadm::annotations::APISERVER_ENDPOINT as ENDPOINT;
 
 const APISERVER: &str =
     include_str!("../../../tests/kubeadm/golden/stock-1.20.2/manifests/kube-apiserver.yaml");
 const ETCD: &str = include_str!("../../../tests/kubeadm/golden/stock-1.20.2/manifests/etcd.yaml");
-const ENDPOINT: &str = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint";
 
 fn read(text: &str) -> Manifest {
     Manifest::parse(text).unwrap()

@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 
 use super::plan::Me;
 use crate::api::etcd::{CLIENTS, PEERS};
+use crate::kubeadm::annotations::ETCD_CLIENT_URLS;
 use crate::yaml::{self, Tree};
 
 pub use theirs::Error;
 
-/// kubeadm reads this back when it upgrades, joins others, or resets.
-const ANNOTATION: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 /// etcd's port for probes, by kubeadm.
 const METRICS: u16 = 2381;
 /// Where etcd keeps its data, by kubeadm.
@@ -190,7 +189,7 @@ fn value(own: &Own, image: &str, pod: Option<&Value>) -> Result<Value, Error> {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "annotations": {ANNOTATION: client_url},
+            "annotations": {ETCD_CLIENT_URLS: client_url},
             "labels": {"component": "etcd", "tier": "control-plane"},
             "name": "etcd",
             "namespace": "kube-system",

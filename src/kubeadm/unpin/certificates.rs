@@ -61,7 +61,8 @@ pub fn serving(
         let names = &present.certificate.profile.names;
         let wants = &item.profile.names;
         let pinning = names.addresses.iter().copied();
-        let pinning = pinning.filter(|it| ways.pins(*it) && !wants.addresses.contains(it));
+        let pinning =
+            pinning.filter(|it| ways.stable.can_change(*it) && !wants.addresses.contains(it));
         let (asked_for, rest): (Vec<_>, Vec<_>) =
             pinning.partition(|address| keep.contains(address));
         let (old, strange) = rest

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::{backup, known, owed};
+use super::{backup, noted};
 use crate::api::{etcd, kubernetes};
 use crate::pki::{moment, session};
 use crate::{file, process, static_pod};
@@ -43,12 +43,9 @@ pub enum Error {
     /// Nothing can be kept as it was.
     #[error(transparent)]
     Backup(#[from] backup::Error),
-    /// What is owed.
+    /// What an earlier run has written down.
     #[error(transparent)]
-    Owed(#[from] owed::Error),
-    /// Which addresses are masters'.
-    #[error(transparent)]
-    Known(#[from] known::Error),
+    Noted(#[from] noted::Error),
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] file::Error),

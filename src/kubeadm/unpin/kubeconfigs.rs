@@ -90,23 +90,18 @@ fn next(
     let pinned = clusters.items().find_map(|entry| {
         let cluster = entry.field("cluster").filter(trusts)?;
         let server = cluster.field("server")?;
-        let url = server.text().filter(|url| ways.url_pins(url))?;
+        let url = server
+            .text()
+            .filter(|url| ways.stable.url_can_change(url))?;
         Some((server.spot.clone(), url.to_owned()))
     });
     let Some((spot, old)) = pinned else {
         return Ok(None);
     };
     let line = yaml::locate(text, &spot).map_or(1, |place| place.line);
-    let new = replaced(text, &tree, &spot, &old, to).ok_or(Error::Unchangeable(line))?;
-    let new_url = to.to_owned();
-    Ok(Some((
-        new,
-        Moved {
-            old,
-            new: new_url,
-            line,
-        },
-    )))
+    let (text, _) = yaml::replaced(text, &tree, &spot, to).ok_or(Error::Unchangeable(line))?;
+    let new = to.to_owned();
+    Ok(Some((text, Moved { old, new, line })))
 }
 
 /// What people are shown of it: the servers, and nothing of what stands beside them.
@@ -114,26 +109,6 @@ pub(super) fn shown(place: &str, mended: &Mended) -> Change {
     let lines = mended.moved.iter();
     let lines = lines.map(|it| ("server", it.old.as_str(), it.new.as_str()));
     difference::of_values(place, lines)
-}
-
-/// The text with one value changed. The outcome is the old tree with exactly that changed, or none.
-pub(super) fn replaced(
-    text: &str,
-    tree: &Tree,
-    spot: &yaml::Spot,
-    old: &str,
-    new: &str,
-) -> Option<String> {
-    let extent = yaml::extent(text, spot, old)?;
-    let quote = match text[extent.clone()].chars().next()? {
-        quote @ ('"' | '\'') => quote.to_string(),
-        _ => String::new(),
-    };
-    let (before, behind) = (&text[..extent.start], &text[extent.end..]);
-    let outcome = format!("{before}{quote}{new}{quote}{behind}");
-    let mut wanted = tree.clone();
-    *wanted.at_mut(spot)? = Tree::String(new.to_owned());
-    (yaml::parse(&outcome).ok()? == wanted).then_some(outcome)
 }
 
 pub(super) fn parse(text: &str) -> Result<Tree, Error> {
@@ -165,7 +140,10 @@ pub fn without_node_ip(text: &str, ways: &Ways) -> Option<(String, String)> {
         let length = value.find(is_end).unwrap_or(value.len());
         let value = &value[..length];
         // Of two stacks both are given, joined by a comma.
-        if !value.split(',').any(|address| ways.host_pins(address)) {
+        if !value
+            .split(',')
+            .any(|address| ways.stable.host_can_change(address))
+        {
             continue;
         }
         let end = start + FLAG.len() + 1 + length;
@@ -294,7 +272,7 @@ mod tests {
                 "{head}clusters:\n- name: {name}x\n  cluster:\n    server: {url}\n    tls-server-name: x{host}\n{tail}"
             );
             let mended = mended(&text, TO, None, &sample()).unwrap();
-            prop_assert_eq!(mended.is_some(), sample().host_pins(&host));
+            prop_assert_eq!(mended.is_some(), sample().stable.host_can_change(&host));
             if let Some(mended) = mended {
                 prop_assert_eq!(&*mended.text, &*text.replacen(&url, TO, 1));
             }

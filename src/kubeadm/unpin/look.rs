@@ -20,6 +20,7 @@ use crate::api::etcd::{self, Etcd};
 use crate::config::cluster::Master;
 use crate::kubeadm::audit;
 use crate::kubeadm::pin::Pin;
+use crate::kubeadm::url;
 use crate::name::Name;
 use crate::pki::inventory;
 use crate::pki::live;
@@ -189,7 +190,9 @@ impl Look {
         }
         let masters = std::mem::take(&mut self.masters).into_iter();
         let masters = masters.map(|it| it.to_canonical());
-        self.masters = masters.filter(|it| site.ways.pins(*it)).collect();
+        self.masters = masters
+            .filter(|it| site.ways.stable.can_change(*it))
+            .collect();
         let maps = self.objects(site).await?;
         self.certificates(site, &maps, etcd).await
     }
@@ -370,7 +373,7 @@ impl Look {
         for member in local.members().await? {
             let urls = member.peer_urls.iter();
             self.masters
-                .extend(urls.filter_map(|url| manifests::url_address(url)));
+                .extend(urls.flat_map(|url| url::addresses(url)));
             if member.id == own {
                 self.peer(site, me, &member);
                 continue;

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::pins::{Url, Ways};
+use super::pins::Ways;
+use crate::kubeadm::annotations::{APISERVER_ENDPOINT, ETCD_CLIENT_URLS};
 use crate::kubeadm::manifest::{self, Edit, Manifest};
+use crate::kubeadm::url::{self, Url};
 use crate::name::Name;
 
 /// Why a manifest is left to a person.
@@ -40,10 +42,6 @@ pub enum Error {
     },
 }
 
-/// What kubeadm's upgrade, join and reset read back.
-const ETCD_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
-const API_ENDPOINT: &str = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint";
-
 /// Every address of the machine, both families: etcd refuses names here, and `[::]` beside it would be
 /// the same port again.
 const ANY: &str = "0.0.0.0";
@@ -73,9 +71,9 @@ pub fn etcd(text: &str, me: &Name, ways: &Ways) -> Result<Option<String>, Error>
     edits.extend(flag_edit(&manifest, "initial-cluster", |members| {
         cluster(members, ways)
     }));
-    if let Some(urls) = manifest.annotation(ETCD_URLS) {
+    if let Some(urls) = manifest.annotation(ETCD_CLIENT_URLS) {
         edits.extend(named(&urls.value, me, ways).map(|value| Edit::Annotation {
-            key: ETCD_URLS.to_owned(),
+            key: ETCD_CLIENT_URLS.to_owned(),
             value,
         }));
     }
@@ -87,7 +85,9 @@ pub fn etcd(text: &str, me: &Name, ways: &Ways) -> Result<Option<String>, Error>
 pub fn apiserver(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
     let manifest = Manifest::parse(text)?;
     let probes = manifest.probe_hosts();
-    let probes = probes.iter().filter(|probe| ways.host_pins(&probe.host));
+    let probes = probes
+        .iter()
+        .filter(|probe| ways.stable.host_can_change(&probe.host));
     let mut edits: Vec<Edit> = probes
         .map(|probe| Edit::ProbeHost {
             probe: probe.probe.to_owned(),
@@ -95,10 +95,10 @@ pub fn apiserver(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
         })
         .collect();
     edits.extend(flag_edit(&manifest, "bind-address", |host| {
-        ways.host_pins(host).then(|| ANY.to_owned())
+        ways.stable.host_can_change(host).then(|| ANY.to_owned())
     }));
     let advertised = manifest.flag("advertise-address");
-    let endpoint = manifest.annotation(API_ENDPOINT);
+    let endpoint = manifest.annotation(APISERVER_ENDPOINT);
     if let (Some(advertised), Some(endpoint)) = (advertised, endpoint) {
         let host = if advertised.value.contains(':') {
             format!("[{}]", advertised.value)
@@ -107,7 +107,7 @@ pub fn apiserver(text: &str, ways: &Ways) -> Result<Option<String>, Error> {
         };
         if let Some(url) = Url::read(&endpoint.value).filter(|url| url.host != advertised.value) {
             edits.push(Edit::Annotation {
-                key: API_ENDPOINT.to_owned(),
+                key: APISERVER_ENDPOINT.to_owned(),
                 value: url.at(&host),
             });
         }
@@ -134,26 +134,16 @@ pub fn etcd_addresses(text: &str) -> BTreeSet<IpAddr> {
         "initial-cluster",
     ];
     let values = flags.iter().filter_map(|flag| manifest.flag(flag));
-    let values = values.chain(manifest.annotation(ETCD_URLS));
-    let mut all = BTreeSet::new();
-    for value in values {
-        for url in value.value.split(',') {
-            let url = url.split_once('=').map_or(url, |(_, url)| url);
-            all.extend(url_address(url));
-        }
-    }
-    all
+    let values = values.chain(manifest.annotation(ETCD_CLIENT_URLS));
+    values
+        .flat_map(|value| url::addresses(&value.value).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The address of this master that kube-apiserver's manifest names.
 pub fn advertised_address(text: &str) -> Option<IpAddr> {
     let manifest = Manifest::parse(text).ok()?;
     manifest.flag("advertise-address")?.value.parse().ok()
-}
-
-/// The address that a URL's host is, if it is one.
-pub fn url_address(url: &str) -> Option<IpAddr> {
-    Url::read(url)?.host.parse().ok()
 }
 
 fn flag_edit(
@@ -170,7 +160,7 @@ fn flag_edit(
 
 /// Refuses to open a server without TLS. Metrics are served so everywhere, and hold no secrets.
 fn encrypted(flag: &'static str, urls: &str, ways: &Ways) -> Result<(), Error> {
-    let is_plain = |url: &&str| url.starts_with("http://") && ways.url_pins(url);
+    let is_plain = |url: &&str| url.starts_with("http://") && ways.stable.url_can_change(url);
     match urls.split(',').find(is_plain) {
         Some(url) if flag != "listen-metrics-urls" => Err(Error::Plain {
             flag,
@@ -185,7 +175,7 @@ fn encrypted(flag: &'static str, urls: &str, ways: &Ways) -> Result<(), Error> {
 fn listening(flag: &'static str, urls: &str, ways: &Ways) -> Result<Option<String>, Error> {
     let pinning: Vec<(&str, Url<'_>)> = urls
         .split(',')
-        .filter(|url| ways.url_pins(url))
+        .filter(|url| ways.stable.url_can_change(url))
         .filter_map(|url| Some((url, Url::read(url)?)))
         .collect();
     if pinning.is_empty() {
@@ -194,7 +184,7 @@ fn listening(flag: &'static str, urls: &str, ways: &Ways) -> Result<Option<Strin
     let mut all: Vec<String> = Vec::new();
     for url in urls.split(',') {
         let new = match Url::read(url) {
-            Some(parts) if ways.url_pins(url) => parts.at(ANY),
+            Some(parts) if ways.stable.url_can_change(url) => parts.at(ANY),
             Some(parts) => match pinning
                 .iter()
                 .find(|(_, other)| other.port() == parts.port())
@@ -220,13 +210,13 @@ fn listening(flag: &'static str, urls: &str, ways: &Ways) -> Result<Option<Strin
 
 /// URLs that others are told: by name, those that pin.
 fn named(urls: &str, me: &Name, ways: &Ways) -> Option<String> {
-    if !urls.split(',').any(|url| ways.url_pins(url)) {
+    if !urls.split(',').any(|url| ways.stable.url_can_change(url)) {
         return None;
     }
     let mut all: Vec<String> = Vec::new();
     for url in urls.split(',') {
         let url = match Url::read(url) {
-            Some(parts) if ways.url_pins(url) => parts.at(me.as_str()),
+            Some(parts) if ways.stable.url_can_change(url) => parts.at(me.as_str()),
             _ => url.to_owned(),
         };
         if !all.contains(&url) {
@@ -247,7 +237,7 @@ pub fn peer_urls(urls: &[String], me: &Name, ways: &Ways) -> Option<Vec<String>>
 fn cluster(members: &str, ways: &Ways) -> Option<String> {
     let entry = |entry: &str| {
         let (name, url) = entry.split_once('=')?;
-        let parts = Url::read(url).filter(|_| ways.url_pins(url))?;
+        let parts = Url::read(url).filter(|_| ways.stable.url_can_change(url))?;
         let by_address = || ways.addresses.get(&parts.host.parse().ok()?);
         let master = ways.members.get(name).or_else(by_address)?;
         Some(format!("{name}={}", parts.at(master.as_str())))
@@ -353,7 +343,7 @@ mod tests {
         let new = apiserver(&moved, &sample()).unwrap().unwrap();
         let manifest = Manifest::parse(&new).unwrap();
         assert_eq!(
-            manifest.annotation(API_ENDPOINT).unwrap().value,
+            manifest.annotation(APISERVER_ENDPOINT).unwrap().value,
             "10.77.0.31:6443"
         );
         assert_eq!(

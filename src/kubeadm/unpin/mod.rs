@@ -20,6 +20,7 @@ pub mod known;
 pub mod kubeconfigs;
 pub mod look;
 pub mod manifests;
+pub mod noted;
 pub mod objects;
 pub mod owed;
 pub mod pins;

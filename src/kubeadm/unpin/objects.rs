@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::difference;
-use super::kubeconfigs::{self, Error, mended, replaced, shown};
-use super::pins::{Url, Ways};
+use super::kubeconfigs::{self, Error, mended, shown};
+use super::pins::Ways;
 use super::plan::Change;
+use crate::kubeadm::url::Url;
 use crate::yaml::{self, At, Tree};
 
 /// kube-proxy's pods.
@@ -134,12 +135,12 @@ fn cluster_configuration(
     };
     let old = field.text().unwrap_or_default();
     let host = Url::read(old).map_or("", |url| url.host);
-    if !old.is_empty() && !ways.host_pins(host) {
+    if !old.is_empty() && !ways.stable.host_can_change(host) {
         return Ok(None);
     }
     let line = yaml::locate(text, &field.spot).map_or(1, |place| place.line);
-    let new = replaced(text, &tree, &field.spot, old, &endpoint);
-    let new = new.ok_or(Error::Unchangeable(line))?;
+    let new = yaml::replaced(text, &tree, &field.spot, &endpoint);
+    let (new, _) = new.ok_or(Error::Unchangeable(line))?;
     let foreign = host.parse().ok().map(|host: IpAddr| host.to_canonical());
     match foreign.filter(|host| !masters.contains(host)) {
         Some(host) => asking_for(&new, host)

@@ -1,7 +1,8 @@
 //! The certificate that a kubelet serves.
 
-use super::addresses::{Saying, is_fixed};
+use super::addresses::Saying;
 use crate::kubeadm::pin::{Pin, Severity};
+use crate::kubeadm::stable::Stable;
 use crate::pki::certificate::Certificate;
 use crate::view::View;
 
@@ -9,7 +10,8 @@ use crate::view::View;
 /// (`serverTLSBootstrap`) carries the node's addresses, and kube-apiserver reaches nodes by address.
 pub fn kubelet(certificate: &Certificate, view: &View) -> Vec<Pin> {
     let addresses = certificate.profile.names.addresses.iter();
-    let changing = addresses.filter(|address| !is_fixed(**address, view));
+    let stable = Stable::of(&view.cluster);
+    let changing = addresses.filter(|address| stable.can_change(**address));
     changing
         .map(|address| {
             let saying = Saying {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::addresses::{Saying, endpoint_url, is_a_masters};
+use super::addresses::{Saying, is_a_masters};
+use crate::kubeadm::audit::endpoint_url;
 use crate::kubeadm::pin::{Pin, Severity};
 use crate::view::View;
 use crate::yaml::{self, At, Tree};

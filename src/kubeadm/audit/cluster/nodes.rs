@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::addresses::{Saying, is_fixed};
+use super::addresses::Saying;
 use super::master_called;
 use crate::kubeadm::pin::{Pin, Severity};
+use crate::kubeadm::stable::Stable;
 use crate::view::View;
 
 /// Annotations that network plugins and the kubelet write, with what breaks by each. An address may
@@ -85,10 +86,7 @@ pub fn node(object: &Value, view: &View) -> Vec<Pin> {
         pins.push(saying.with(value, address));
     }
     let provided = annotations[PROVIDED].as_str().unwrap_or_default();
-    for (text, address) in addresses(provided) {
-        if is_fixed(address, view) {
-            continue;
-        }
+    for address in Stable::of(&view.cluster).changing(provided) {
         let saying = Saying {
             severity: Severity::Degraded,
             place: place.clone(),
@@ -96,7 +94,7 @@ pub fn node(object: &Value, view: &View) -> Vec<Pin> {
             breaks: "the kubelet was told this address (--node-ip) and keeps to it when the node has another one",
             instead: "no --node-ip in /var/lib/kubelet/kubeadm-flags.env of that node".to_owned(),
         };
-        pins.push(saying.with(text, address));
+        pins.push(saying.with(&address.to_string(), address));
     }
     pins
 }
@@ -109,10 +107,4 @@ fn internal(object: &Value) -> Vec<IpAddr> {
     internal
         .filter_map(|entry| entry["address"].as_str()?.parse().ok())
         .collect()
-}
-
-/// Addresses joined by commas.
-fn addresses(text: &str) -> impl Iterator<Item = (&str, IpAddr)> {
-    let parts = text.split(',').map(str::trim);
-    parts.filter_map(|part| Some((part, part.parse().ok()?)))
 }

@@ -1,6 +1,8 @@
 //! Where etcd listens, as its `--listen-…-urls` say. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::kubeadm::url::Url;
 
 /// The flags by which etcd listens for anything that answers `/health`.
 const FLAGS: [&str; 3] = [
@@ -60,13 +62,13 @@ pub(super) fn answers<'a>(flag: impl Fn(&str) -> Option<&'a str>, port: u16) -> 
 
 /// Scheme, address, port. etcd takes no names here, but `localhost`.
 fn parts(url: &str) -> Option<(&str, IpAddr, u16)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let place = rest.trim_end_matches('/');
-    if let Some(port) = place.strip_prefix("localhost:") {
-        return Some((scheme, Ipv4Addr::LOCALHOST.into(), port.parse().ok()?));
-    }
-    let place: SocketAddr = place.parse().ok()?;
-    Some((scheme, place.ip(), place.port()))
+    let url = Url::read(url)?;
+    let scheme = url.scheme.strip_suffix("://")?;
+    let host = match url.host {
+        "localhost" => Ipv4Addr::LOCALHOST.into(),
+        host => host.parse().ok()?,
+    };
+    Some((scheme, host, url.port()?))
 }
 
 #[cfg(test)]
