@@ -18,13 +18,14 @@ pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 /// How long a control plane may take for anything: a kube-apiserver takes half a minute to end.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
-/// What the kubelets of the lab need to hear from kubeadm.
+/// What the kubelets of the lab need to hear from kubeadm: no pod goes because the machine's disk is full.
 pub(crate) const KUBELET: &str = "---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs
 failSwapOn: false
 imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: 0%, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%}
 ";
 
 /// Where kubeadm finds its configuration.
