@@ -18,7 +18,8 @@ pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 /// How long a control plane may take for anything: a kube-apiserver takes half a minute to end.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
-/// What the kubelets of the lab need to hear from kubeadm: no pod goes because the machine's disk is full.
+/// What the kubelets of the lab need to hear from kubeadm: no pod goes because the machine's disk is full,
+/// and none is refused for good (etcd's, which asks for 100 MiB of it) because its size is not known yet.
 pub(crate) const KUBELET: &str = "---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -26,6 +27,7 @@ cgroupDriver: cgroupfs
 failSwapOn: false
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 0%, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%}
+featureGates: {LocalStorageCapacityIsolation: false}
 ";
 
 /// Where kubeadm finds its configuration.
