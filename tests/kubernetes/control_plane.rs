@@ -18,13 +18,16 @@ pub(crate) const ENDPOINT: &str = "api.prod.k8s.internal";
 /// How long a control plane may take for anything: a kube-apiserver takes half a minute to end.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
-/// What the kubelets of the lab need to hear from kubeadm.
+/// What the kubelets of the lab need to hear from kubeadm: no pod goes because the machine's disk is full,
+/// and none is refused for good (etcd's, which asks for 100 MiB of it) because its size is not known yet.
 pub(crate) const KUBELET: &str = "---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs
 failSwapOn: false
 imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: 0%, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%}
+featureGates: {LocalStorageCapacityIsolation: false}
 ";
 
 /// Where kubeadm finds its configuration.
@@ -88,16 +91,37 @@ pub(crate) fn founded(lab: &Lab, way: Way, masters: &[(&str, &str)]) -> Node {
     }
     measured("kubeadm init", began.elapsed());
     takes_writes(&node, "first");
-    // Who joins asks the API where etcd is, and kubeadm 1.20 tries the address where no pod tells.
+    knows_pods(&node);
+    // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
+    assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
+    node
+}
+
+/// The API knows the node's static pods. Who joins asks it where etcd is, and kubeadm 1.20 tries the address
+/// where no pod tells.
+pub(crate) fn knows_pods(node: &Node) {
     for program in PROGRAMS {
-        let pod = format!("{program}-{name}");
+        let pod = format!("{program}-{}", node.name);
         within(&format!("the API knows {pod}"), PATIENCE, || {
             node.kubectl(&["-n", "kube-system", "get", "pod", &pod])
         });
     }
-    // kubeadm lets kubelet.conf name the certificate that the kubelet has got for itself.
-    assert_same(&issued, &certificates(&node), &["/kubelet.conf"]);
-    node
+}
+
+/// What etcd says of its members: ID, status, name, peer addresses, client addresses, is learner.
+pub(crate) fn members(node: &Node) -> Result<String, String> {
+    let pki = "/etc/kubernetes/pki/etcd";
+    node.ok(
+        "etcdctl",
+        &[
+            &format!("--cacert={pki}/ca.crt"),
+            &format!("--cert={pki}/healthcheck-client.crt"),
+            &format!("--key={pki}/healthcheck-client.key"),
+            "--endpoints=https://127.0.0.1:2379",
+            "member",
+            "list",
+        ],
+    )
 }
 
 /// Writes kubeadm's configuration with these arguments, and the lab's for kubelets: the steps that it
@@ -287,4 +311,14 @@ pub(crate) fn pods_know(node: &Node, master: &str, address: &str) -> Duration {
 /// A JSON answer of stayput.
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Ends all containers, as a machine that is switched off does.
+pub(crate) fn end_pods(node: &Node) {
+    let script = "ctr -n k8s.io tasks ls -q | xargs -r -n1 ctr -n k8s.io tasks kill -s KILL";
+    within("the pods have ended", PATIENCE, || {
+        let said = node.run("sh", &["-c", script]);
+        let left = node.pids("etcd").len() + node.pids("kube-apiserver").len();
+        (left == 0).then_some(()).ok_or(said.err)
+    });
 }

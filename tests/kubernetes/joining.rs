@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::control_plane::{
-    IGNORED, PATIENCE, Way, cluster, configure, follow, founded, takes_writes,
+    IGNORED, PATIENCE, Way, cluster, configure, follow, founded, members, takes_writes,
 };
 use crate::lab::Lab;
 use crate::measure::{measured, within};
@@ -82,7 +82,7 @@ fn joins_and_leaves(way: Way) {
 }
 
 /// `ssh master-1 stayput certs bundle | stayput certs unbundle`.
-fn hand_over(from: &Node, to: &Node) {
+pub(crate) fn hand_over(from: &Node, to: &Node) {
     let mut bundle = from.command("stayput");
     let mut bundle = bundle
         .args(["certs", "bundle"])
@@ -100,19 +100,7 @@ fn hand_over(from: &Node, to: &Node) {
 
 /// Exactly these masters have a member in etcd, started and with a vote.
 fn voters(node: &Node, masters: &[&str]) -> Result<(), String> {
-    let pki = "/etc/kubernetes/pki/etcd";
-    let said = node.ok(
-        "etcdctl",
-        &[
-            &format!("--cacert={pki}/ca.crt"),
-            &format!("--cert={pki}/healthcheck-client.crt"),
-            &format!("--key={pki}/healthcheck-client.key"),
-            "--endpoints=https://127.0.0.1:2379",
-            "member",
-            "list",
-        ],
-    )?;
-    // ID, status, name, peer addresses, client addresses, is learner.
+    let said = members(node)?;
     let members = said
         .lines()
         .map(|line| line.split(", ").collect::<Vec<_>>());

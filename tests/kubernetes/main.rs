@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cgroup;
+mod cold;
 mod control_plane;
 mod fresh;
 mod joining;
@@ -19,6 +20,7 @@ mod lab;
 mod measure;
 mod moves;
 mod node;
+mod pair;
 mod renewal;
 mod stock;
 #[expect(dead_code, reason = "the other tests use the rest")]

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::control_plane::{
-    DOMAIN, KUBELET, PATIENCE, Way, cluster, endpoints, holders, json, pods_know, processes,
-    takes_writes,
+    DOMAIN, KUBELET, PATIENCE, Way, cluster, endpoints, holders, json, members, pods_know,
+    processes, takes_writes,
 };
 use crate::kit::VERSION;
 use crate::lab::Lab;
@@ -16,23 +16,35 @@ use crate::support::Said;
 const BEFORE: &str = "10.77.0.11";
 const AFTER: &str = "10.77.0.31";
 /// The node starts it again at once.
-const RESTART: &str = "/usr/bin/pkill -x kubelet";
+pub(crate) const RESTART: &str = "/usr/bin/pkill -x kubelet";
 
-/// kubeadm with nothing but this master's address, as most clusters were made. Its addons' images are
-/// not here.
+/// The kubelet tells of a pod's readiness when it looks at the pod again: by default after a minute or more,
+/// and here each pod is waited for.
+const OFTEN: &str = "syncFrequency: 5s\n";
+
 pub(crate) fn stock(lab: &Lab) -> Node {
-    let masters = [("master-1", BEFORE)];
-    let mut node = lab.node("master-1", BEFORE, &cluster(Way::Names, &masters));
+    stock_of(lab, &[("master-1", BEFORE)])
+}
+
+/// The first of these masters: kubeadm with nothing but its address, as most clusters were made. Others can
+/// join where it is. Its addons' images are not here.
+pub(crate) fn stock_of(lab: &Lab, masters: &[(&str, &str)]) -> Node {
+    let (name, address) = masters[0];
+    let mut node = lab.node(name, address, &cluster(Way::Names, masters));
+    let endpoint = match masters {
+        [_] => String::new(),
+        _ => format!("controlPlaneEndpoint: {address}:6443\n"),
+    };
     let text = format!(
         "apiVersion: kubeadm.k8s.io/v1beta2
 kind: InitConfiguration
-localAPIEndpoint: {{advertiseAddress: {BEFORE}}}
-nodeRegistration: {{name: master-1, criSocket: /run/containerd/containerd.sock}}
+localAPIEndpoint: {{advertiseAddress: {address}}}
+nodeRegistration: {{name: {name}, criSocket: /run/containerd/containerd.sock}}
 ---
 apiVersion: kubeadm.k8s.io/v1beta2
 kind: ClusterConfiguration
 kubernetesVersion: v{VERSION}
-{KUBELET}"
+{endpoint}{KUBELET}{OFTEN}"
     );
     node.write("/etc/kubernetes/kubeadm.yaml", &text);
     node.start_kubelet();
@@ -44,7 +56,10 @@ kubernetesVersion: v{VERSION}
     ])
     .good();
     let admin = node.read("/etc/kubernetes/admin.conf");
-    assert!(admin.contains(&format!("https://{BEFORE}:6443")), "{admin}");
+    assert!(
+        admin.contains(&format!("https://{address}:6443")),
+        "{admin}"
+    );
     node.run("mkdir", &["-p", "/root/.kube"]).good();
     node.write("/root/.kube/config", &admin);
     node
@@ -142,19 +157,7 @@ fn a_stock_master_is_mended_and_survives_its_address() {
             _ => assert!(lines.is_empty(), "{name}: {lines:?}"),
         }
     }
-    let members = node
-        .run(
-            "etcdctl",
-            &[
-                "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
-                "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
-                "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
-                "--endpoints=https://127.0.0.1:2379",
-                "member",
-                "list",
-            ],
-        )
-        .good();
+    let members = members(&node).unwrap();
     assert!(
         members.contains(&format!("https://master-1.{DOMAIN}:2380")),
         "{members}"

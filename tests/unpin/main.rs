@@ -11,9 +11,12 @@ mod sandbox;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use sandbox::{KUBEADM, Sandbox};
+use serde_json::{Value, json};
+use stayput::lock;
+use stayput::root::Root;
 
 #[test]
 fn a_dead_cluster_is_refused_and_nothing_is_touched() {
@@ -29,6 +32,19 @@ fn a_dead_cluster_is_refused_and_nothing_is_touched() {
     let said = sandbox.on("master-1", &["kubeadm", "unpin", "--yes", "-o", "json"]);
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!(error["exitCode"], 69, "{error}");
+}
+
+#[test]
+fn a_dead_cluster_is_told_of_while_another_stayput_is_at_work() {
+    let sandbox = Sandbox::master();
+    let root = Root::open(&sandbox.path("")).unwrap();
+    // The agent's follow-up holds it for minutes where kube-apiserver does not start.
+    let held = lock::take(&root, lock::CERTIFICATES, Duration::ZERO).unwrap();
+    let text = sandbox
+        .on("master-1", &["kubeadm", "unpin", "--yes"])
+        .refused(69);
+    assert!(text.contains("stayput kubeadm rescue"), "{text}");
+    drop(held);
 }
 
 /// Stages with their states, and the places that change in each.
