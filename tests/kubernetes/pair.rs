@@ -98,6 +98,7 @@ const LOG: &str = "/root/unpin.log";
 fn mend(node: &Node) -> Child {
     let script =
         format!("exec stayput kubeadm unpin --yes --wait 35m --kubelet-restart \"$1\" >{LOG} 2>&1");
+    node.write(LOG, "");
     let mut command = node.command("sh");
     command.args(["-c", &script, "sh", RESTART]);
     command.stdin(Stdio::null()).spawn().unwrap()
