@@ -106,7 +106,8 @@ impl Changes {
         world
             .until(PATIENCE, |world| world.reached.len() == nodes)
             .ok_or_else(|| format!("only {} of {nodes} learnt it", world.reached.len()))?;
-        let at = |part: usize| world.reached[(nodes * part).div_ceil(100) - 1] - start;
+        let at =
+            |part: usize| world.reached[(nodes * part).div_ceil(100) - 1].saturating_sub(start);
         self.half.add(at(50));
         self.most.add(at(99));
         self.all.add(at(100));

@@ -6,6 +6,10 @@
 //! 250 ms for each address before the right one.
 
 #![allow(dead_code, reason = "tests and the benchmark take what they need")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a world that cannot be made fails the test"
+)]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 pub(crate) mod ledger;
@@ -349,7 +353,7 @@ impl World {
                 return None;
             }
         }
-        Some(self.now - start)
+        Some(self.now.saturating_sub(start))
     }
 
     /// A master signs where it is. From now on it is watched who knows.

@@ -348,7 +348,7 @@ impl<L: Ledger> Gossip<L> {
     /// A time that differs from node to node and from round to round, by up to a part of it.
     fn jittered(&mut self, time: Duration, part: u32) -> Duration {
         let off = time / part;
-        time - off + off.mul_f64(self.rng.random_range(0.0..2.0))
+        time.saturating_sub(off) + off.mul_f64(self.rng.random_range(0.0..2.0))
     }
 }
 
