@@ -181,11 +181,11 @@ fn a_node_that_hears_of_nobody_forgets_nobody() {
 fn many_records_travel_in_pages() {
     let mut world = settled(4, 25);
     let own = world.who(0);
-    for number in 0..400 {
+    for number in 0..300 {
         let record = record(1_000 + number, 1, world.nodes[0].at);
         world.nodes[0].ledger.offer(&record, &own);
     }
     let took = world.until(seconds(80), World::agree);
     assert!(took.is_some());
-    assert_eq!(world.nodes[3].ledger.held().len(), 403);
+    assert_eq!(world.nodes[3].ledger.held().len(), 303);
 }
