@@ -4,5 +4,6 @@
 //! its name. A [`record`] is a statement with its signer's certificate and signature, as bytes that stay as
 //! they are on their way.
 
+pub mod gossip;
 pub mod record;
 pub mod statement;
