@@ -87,7 +87,8 @@ impl MasterCertificate {
             return Err(Error::Organization(listed(&organizations)));
         }
         let master = named(&x509, domain)?;
-        check_usages(&x509).map_err(|error| error.unwrap_or_else(|| malformed("its usages".into())))?;
+        check_usages(&x509)
+            .map_err(|error| error.unwrap_or_else(|| malformed("its usages".into())))?;
         Ok(Self {
             master,
             certificate,
@@ -132,7 +133,9 @@ fn named(x509: &X509Certificate<'_>, domain: &Name) -> Result<Name, Error> {
     if common != name {
         return Err(found());
     }
-    let parsed = Name::parse(name).ok().filter(|parsed| parsed.as_str() == *name);
+    let parsed = Name::parse(name)
+        .ok()
+        .filter(|parsed| parsed.as_str() == *name);
     parsed
         .and_then(|name| master(&name, domain))
         .ok_or_else(found)
@@ -167,7 +170,9 @@ fn check_usages(x509: &X509Certificate<'_>) -> Result<(), Option<Error>> {
 fn texts<'a>(
     attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
 ) -> Vec<Option<&'a str>> {
-    attributes.map(|attribute| attribute.as_str().ok()).collect()
+    attributes
+        .map(|attribute| attribute.as_str().ok())
+        .collect()
 }
 
 /// For people: `a and b`, `none`.

@@ -29,8 +29,17 @@ pub struct Speaker {
     pub not_before: i64,
     /// The certificate, as DER.
     pub certificate: Vec<u8>,
-    /// The last record that this process has made; none since its start.
-    pub made: Option<Digest>,
+    /// The last word that this process has said; none since its start.
+    pub made: Option<Made>,
+}
+
+/// What a master has said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The record.
+    pub digest: Digest,
+    /// The addresses in it.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What a master has to do.
@@ -95,7 +104,7 @@ pub enum Silence {
 
 impl Speaker {
     /// The one who signs with that key.
-    pub fn of(signer: &Signer, made: Option<Digest>) -> Self {
+    pub fn of(signer: &Signer, made: Option<Made>) -> Self {
         let own = signer.certificate();
         Self {
             cluster: signer.cluster().clone(),
@@ -116,7 +125,12 @@ impl Ledger {
         }
         let master = || own.master.clone();
         let effective = self.effective_of(&own.master);
-        if let Some(Effective { word: Word::Removed, signer, .. }) = effective {
+        if let Some(Effective {
+            word: Word::Removed,
+            signer,
+            ..
+        }) = effective
+        {
             return Duty::Silent(Silence::Removed {
                 master: master(),
                 by: signer,
@@ -143,18 +157,31 @@ impl Ledger {
         Duty::Sign { statement, why }
     }
 
-    fn why(&self, own: &Speaker, effective: Option<&Effective>, addresses: &[IpAddr]) -> Option<Why> {
+    fn why(
+        &self,
+        own: &Speaker,
+        effective: Option<&Effective>,
+        addresses: &[IpAddr],
+    ) -> Option<Why> {
         let Some(effective) = effective else {
             return Some(Why::First);
         };
         let said = matches!(&effective.word, Word::At(said) if said == addresses);
         if !said {
-            // Since its start it has said something that no longer counts. Before that it cannot know whose
-            // word it was, its own most likely.
-            let others = own.made.is_some_and(|made| made != effective.digest);
-            return Some(if others { Why::Contradicted } else { Why::Moved });
+            // It has said just that, and something else counts. Before its first word since the start it cannot
+            // know whose word counts: its own, most likely.
+            let made = own.made.as_ref();
+            let others = made
+                .is_some_and(|made| made.addresses == addresses && made.digest != effective.digest);
+            return Some(if others {
+                Why::Contradicted
+            } else {
+                Why::Moved
+            });
         }
-        let held = self.records().find(|held| held.verified.digest() == effective.digest)?;
+        let held = self
+            .records()
+            .find(|held| held.verified.digest() == effective.digest)?;
         let verified = &held.verified;
         let renewed = own.not_before > verified.not_before()
             && own.certificate != verified.record().certificate;

@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(record.encode().unwrap(), bytes);
         assert_eq!(Record::decode(&bytes), Ok(record));
         let digest = Digest::of(b"abc").to_string();
-        assert!(digest.starts_with("ba7816bf8f01cfea414140de5dae2223"), "{digest}");
+        assert!(
+            digest.starts_with("ba7816bf8f01cfea414140de5dae2223"),
+            "{digest}"
+        );
     }
 
     #[test]
@@ -174,7 +177,11 @@ mod tests {
             (vec![0, 0xff, 0xff, 0xff, 0xff, 0x0f], "cannot be read"),
         ] {
             let error = Record::decode(&bytes).unwrap_err().to_string();
-            assert!(error.contains(want), "{:?}…: {error}", &bytes[..bytes.len().min(8)]);
+            assert!(
+                error.contains(want),
+                "{:?}…: {error}",
+                &bytes[..bytes.len().min(8)]
+            );
         }
     }
 

@@ -43,10 +43,14 @@ pub enum Error {
     #[error("{KEY} does not belong to {CERTIFICATE}; see `stayput certs verify`")]
     Pair,
     /// It is not such a certificate as masters have.
-    #[error("{CERTIFICATE} is no certificate to speak with: {0}; `stayput certs renew stayput` makes a good one")]
+    #[error(
+        "{CERTIFICATE} is no certificate to speak with: {0}; `stayput certs renew stayput` makes a good one"
+    )]
     Certificate(#[from] certificate::Error),
     /// Another kind of key.
-    #[error("{KEY} is not a key of P-256; remove the pair, and `stayput certs renew stayput` makes a good one")]
+    #[error(
+        "{KEY} is not a key of P-256; remove the pair, and `stayput certs renew stayput` makes a good one"
+    )]
     Key,
     /// It may not be said.
     #[error("{0}")]
@@ -108,8 +112,8 @@ impl Signer {
     /// Signs what may be said: where this master is itself, and that any was removed or replaced.
     pub fn sign(&self, statement: &Statement) -> Result<Record, Error> {
         let own_word = matches!(statement.says, Says::At(_));
-        let ours = statement.cluster == self.cluster
-            && (!own_word || statement.master == self.own.master);
+        let ours =
+            statement.cluster == self.cluster && (!own_word || statement.master == self.own.master);
         if !ours {
             return Err(Error::NotOurs {
                 signer: self.own.master.clone(),

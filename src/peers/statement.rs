@@ -242,15 +242,36 @@ mod tests {
             (lists(&[0], 0), "has 0 addresses"),
             (lists(&[17], 100), "cannot be read"),
             (lists(&[0x90, 0x4e], 500), "cannot be read"),
-            (lists(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], 500), "cannot be read"),
+            (
+                lists(
+                    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                    500,
+                ),
+                "cannot be read",
+            ),
             (by_hand(&[7], &[3]), "cannot be read"),
             (Vec::new(), "cannot be read"),
             (b"\xff\xff\xff\xff\x0fabc".to_vec(), "cannot be read"),
-            (b"\x0ck8s.Internal\x0fm1.k8s.internal\x07\x01".to_vec(), "one form"),
-            (b"\x0dk8s.internal.\x0fm1.k8s.internal\x07\x01".to_vec(), "one form"),
-            (b"\x0ck8s.internal\x0fm1.xxx.internal\x07\x01".to_vec(), "not below"),
-            (b"\x0ck8s.internal\x0ck8s.internal\x07\x01".to_vec(), "not below"),
-            (b"\x0ck8s.internal\x0f*..k8s.internal\x07\x01".to_vec(), "cannot be read"),
+            (
+                b"\x0ck8s.Internal\x0fm1.k8s.internal\x07\x01".to_vec(),
+                "one form",
+            ),
+            (
+                b"\x0dk8s.internal.\x0fm1.k8s.internal\x07\x01".to_vec(),
+                "one form",
+            ),
+            (
+                b"\x0ck8s.internal\x0fm1.xxx.internal\x07\x01".to_vec(),
+                "not below",
+            ),
+            (
+                b"\x0ck8s.internal\x0ck8s.internal\x07\x01".to_vec(),
+                "not below",
+            ),
+            (
+                b"\x0ck8s.internal\x0f*..k8s.internal\x07\x01".to_vec(),
+                "cannot be read",
+            ),
         ] {
             let error = decode(&bytes).unwrap_err().to_string();
             assert!(error.contains(want), "{bytes:?}: {error}");

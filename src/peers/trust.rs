@@ -87,7 +87,11 @@ impl Trust {
     /// When the authorities' certificates began: one of the bounds of [`Time::judged`].
     pub fn begun(&self) -> impl Iterator<Item = i64> {
         // One that is not valid yet (the next authority, put there early) proves nothing of today.
-        self.authorities.iter().map(|authority| authority.not_before).min().into_iter()
+        self.authorities
+            .iter()
+            .map(|authority| authority.not_before)
+            .min()
+            .into_iter()
     }
 }
 

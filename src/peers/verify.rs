@@ -49,7 +49,9 @@ pub enum Refused {
         source: certificate::Error,
     },
     /// A master speaks of another's addresses.
-    #[error("the record for {master} is refused: it is by {signer}, and only {master} itself says where it is")]
+    #[error(
+        "the record for {master} is refused: it is by {signer}, and only {master} itself says where it is"
+    )]
     NotItsOwn {
         /// Whom it speaks of.
         master: Name,

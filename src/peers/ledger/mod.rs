@@ -170,7 +170,10 @@ impl Ledger {
 impl PartialEq for Ledger {
     fn eq(&self, other: &Self) -> bool {
         let digests = |ledger: &Self| -> Vec<Digest> {
-            ledger.records().map(|held| held.verified.digest()).collect()
+            ledger
+                .records()
+                .map(|held| held.verified.digest())
+                .collect()
         };
         digests(self) == digests(other)
     }

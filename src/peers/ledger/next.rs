@@ -11,7 +11,9 @@ impl Ledger {
     /// greatest number of all it stays.
     pub fn next_version(&self, master: &Name, now: u64) -> u64 {
         let version = self.masters.get(master).and_then(|master| master.version());
-        version.map_or(0, |version| version.saturating_add(1)).max(now)
+        version
+            .map_or(0, |version| version.saturating_add(1))
+            .max(now)
     }
 
     /// That a master is one no more, to be signed by any; `now` in Unix time.
@@ -25,9 +27,14 @@ impl Ledger {
     /// spoken, and not before now, less the seconds by which new ones are [backdated](BACKDATED). So one that
     /// is issued from now on counts.
     pub fn replacement(&self, cluster: &Name, master: &Name, now: u64) -> Statement {
-        let newest = self.masters.get(master).and_then(|master| master.newest_certificate());
+        let newest = self
+            .masters
+            .get(master)
+            .and_then(|master| master.newest_certificate());
         let after = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
-        let now_backdated = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(BACKDATED);
+        let now_backdated = i64::try_from(now)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(BACKDATED);
         let not_before = after.max(now_backdated);
         self.statement(cluster, master, now, Says::Replaced { not_before })
     }

@@ -61,7 +61,10 @@ impl Ledger {
 
     /// SHA-256 over the digests of all records that are held, in ascending order.
     pub fn digest(&self) -> Digest {
-        let mut digests: Vec<[u8; 32]> = self.records().map(|held| held.verified.digest().0).collect();
+        let mut digests: Vec<[u8; 32]> = self
+            .records()
+            .map(|held| held.verified.digest().0)
+            .collect();
         digests.sort_unstable();
         Digest::of(digests.as_flattened())
     }
