@@ -82,10 +82,9 @@ fn openssl_verifies_what_is_signed() {
         let (certificate, rest) = field(rest);
         let (signature, rest) = field(rest);
         assert!(rest.is_empty());
-        let in_the_document = "0c6b38732e696e7465726e616c0f6d312e6b38732e696e7465726e616c\
-            ac02000200 0a4d000b01fd770000000000000000000000000011";
-        let digits: String = said_bytes.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(digits, in_the_document.replace(' ', ""));
+        let in_the_document: &[u8] = b"\x0ck8s.internal\x0fm1.k8s.internal\xac\x02\x00\x02\
+            \x00\x0a\x4d\x00\x0b\x01\xfd\x77\0\0\0\0\0\0\0\0\0\0\0\0\0\x11";
+        assert_eq!(said_bytes, in_the_document);
         set.write("signed", [b"stayput record 1\n", said_bytes].concat());
         set.write("certificate", certificate);
         set.write("signature", signature);

@@ -1,6 +1,7 @@
 //! The versions of what is said next, and the two things that a master says of others.
 
 use super::Ledger;
+use super::master::Master;
 use crate::name::Name;
 use crate::peers::statement::{Says, Statement};
 use crate::pki::issue::BACKDATED;
@@ -10,7 +11,7 @@ impl Ledger {
     /// Unix time, `now`. What a replacement has taken away counts no more, however great it was. At the
     /// greatest number of all it stays.
     pub fn next_version(&self, master: &Name, now: u64) -> u64 {
-        let version = self.masters.get(master).and_then(|master| master.version());
+        let version = self.masters.get(master).and_then(Master::version);
         version
             .map_or(0, |version| version.saturating_add(1))
             .max(now)
@@ -30,7 +31,7 @@ impl Ledger {
         let newest = self
             .masters
             .get(master)
-            .and_then(|master| master.newest_certificate());
+            .and_then(Master::newest_certificate);
         let after = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
         let now_backdated = i64::try_from(now)
             .unwrap_or(i64::MAX)

@@ -322,7 +322,7 @@ proptest! {
     fn outcomes_are_true(indices in prop::collection::vec(any::<prop::sample::Index>(), 0..40)) {
         let mut ledger = Ledger::default();
         for index in indices {
-            let verified = index.get(&*POOL).clone();
+            let verified = index.get(&POOL).clone();
             let (held, before) = (ledger.clone(), ledger.effective());
             let known = ledger.holds(verified.digest());
             let outcome = ledger.offer(verified.clone(), 1);
