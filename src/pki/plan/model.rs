@@ -37,6 +37,7 @@ fn item(id: &str, kind: Kind, common_name: &str, validity: i64) -> Item {
             common_name: common_name.to_owned(),
             ..Profile::default()
         },
+        key_type: KeyType::EcdsaP256,
         validity: u64::try_from(validity).unwrap(),
         new_cluster_only: false,
         users: vec![User {
@@ -113,7 +114,6 @@ pub(in crate::pki) fn wanted() -> Wanted {
             kubeconfig("admin.conf", "kubernetes-admin", "kubeadm:cluster-admins"),
             kubelet,
         ],
-        key_type: KeyType::EcdsaP256,
         renew_before: 30 * 86_400,
         leaf_constraints: true,
     }
