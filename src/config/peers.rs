@@ -186,8 +186,10 @@ fn few<T: PartialEq>(
         let read = item.parsed_by(&parse, report);
         if read.is_some() && all.contains(&read) {
             report.add(&item.place, "is given twice; keep one");
+            all.push(None);
+        } else {
+            all.push(read);
         }
-        all.push(read);
     }
     all.into_iter().collect()
 }

@@ -274,7 +274,14 @@ fn step_by_step() {
     let [server, peer, own] = lacks;
     assert_eq!(
         existing.states(),
-        pairs([server, peer, own, wrong_servers[0], wrong_servers[1]])
+        pairs([
+            server,
+            peer,
+            own,
+            wrong_servers[0],
+            wrong_servers[1],
+            ("stayput", "missing"),
+        ])
     );
     let said = existing.0.fails(&["certs", "status"], 1);
     for part in [
@@ -286,6 +293,12 @@ fn step_by_step() {
         assert!(said.contains(part), "{said}");
     }
     existing.0.fails(&["certs", "verify"], 1);
+
+    // What only stayput has is made, and nothing else changes by it.
+    let (files, _) = existing.changes(&["certs", "renew"]);
+    assert_eq!(files, ["pki/stayput.crt", "pki/stayput.key"]);
+    existing.verify("pki/stayput.crt", "pki/ca.crt", &["-purpose", "sslclient"]);
+    existing.verify("pki/stayput.crt", "pki/ca.crt", &["-purpose", "sslserver"]);
 
     // None of that is a reason to change anything.
     let still: [&[&str]; 3] = [
@@ -356,7 +369,7 @@ fn step_by_step() {
     assert_eq!(
         now.len(),
         2 * 4 + 3,
-        "four pairs and three kubeconfigs: {now:?}"
+        "five pairs and three kubeconfigs: {now:?}"
     );
     no_key_is_kept(&existing);
 }

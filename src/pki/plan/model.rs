@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Action, Decision};
 use crate::pki::catalogue::{Reload, User};
 use crate::pki::certificate::Certificate;
+use crate::pki::identity;
 use crate::pki::inventory::{Found, Inventory, KeyState, KubeconfigState, Present, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::key::KeyType;
@@ -117,6 +118,18 @@ pub(in crate::pki) fn wanted() -> Wanted {
         renew_before: 30 * 86_400,
         leaf_constraints: true,
     }
+}
+
+/// The same, and the pair by which the master speaks.
+pub(in crate::pki) fn wanted_to_speak() -> Wanted {
+    let mut wanted = wanted();
+    let name = "master-1.stayput.k8s.internal";
+    let mut own = leaf(identity::ID, "pki/stayput", "ca", &[name]);
+    own.profile.common_name = name.to_owned();
+    own.profile.organizations = vec![identity::ORGANIZATION.to_owned()];
+    own.profile.usages.client = true;
+    wanted.items.push(own);
+    wanted
 }
 
 /// The item of that id.
