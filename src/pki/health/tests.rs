@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Health, State, health};
+use crate::pki::certificate::Certificate;
 use crate::pki::identity::ID;
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
 use crate::pki::key::{KeyType, PrivateKey};
@@ -406,32 +407,20 @@ fn what_no_node_would_listen_to_is_told() {
         (row(&good()).state, row(&good()).details),
         (State::Ok, vec![])
     );
-    let spoilt: [Damage; 6] = [
-        |found| present(found, ID).certificate.profile.names = names(&[]),
-        |found| {
-            present(found, ID).certificate.profile.names =
-                names(&["master-1.stayput.k8s.internal", "api.k8s.internal"])
-        },
-        |found| {
-            present(found, ID).certificate.profile.common_name =
-                "master-2.stayput.k8s.internal".into()
-        },
-        |found| {
-            present(found, ID)
-                .certificate
-                .profile
-                .organizations
-                .push("system:masters".into())
-        },
-        |found| present(found, ID).certificate.profile.usages.server = false,
-        |found| {
+    let spoilt: [fn(&mut Certificate); 6] = [
+        |it| it.profile.names = names(&[]),
+        |it| it.profile.names = names(&["master-1.stayput.k8s.internal", "api.k8s.internal"]),
+        |it| "master-2.stayput.k8s.internal".clone_into(&mut it.profile.common_name),
+        |it| it.profile.organizations.push("system:masters".into()),
+        |it| it.profile.usages.server = false,
+        |it| {
             let key = PrivateKey::generate(KeyType::EcdsaP384).unwrap();
-            present(found, ID).certificate.public_key = key.public_key().to_vec();
+            it.public_key = key.public_key().to_vec();
         },
     ];
     for (index, spoil) in spoilt.iter().enumerate() {
         let mut inventory = good();
-        spoil(&mut inventory);
+        spoil(&mut present(&mut inventory, ID).certificate);
         let row = row(&inventory);
         assert_eq!(row.state, State::Unusable, "{index}");
         assert_eq!(

@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         let inventory = inventory::take(&self.root, &self.wanted);
         let decisions = plan(&Order::Init { new_cluster }, &self.wanted, &inventory, now);
         let mut rows = rows(&self.wanted, &decisions);
-        if decisions.iter().any(|d| withholds(d)) {
+        if decisions.iter().any(withholds) {
             withhold(&mut rows);
             return Ok(self.done(rows, Vec::new()));
         }

@@ -95,8 +95,8 @@ fn half_a_pair_and_a_link_stay_what_they_are() {
     );
 
     inventory.found.insert(ID.into(), Found::Absent);
-    let link = PathBuf::from("/etc/kubernetes/pki/stayput.crt");
-    inventory.links.insert(ID.into(), link);
+    let linked = PathBuf::from("/etc/kubernetes/pki/stayput.crt");
+    inventory.links.insert(ID.into(), linked);
     let line = of(&renew(&[], false), &wanted, &inventory, ID);
     assert!(
         line.starts_with("refuse: /etc/kubernetes/pki/stayput.crt is a symbolic link"),
