@@ -6,3 +6,4 @@
 
 pub mod record;
 pub mod statement;
+pub mod transport;
