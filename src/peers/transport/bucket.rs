@@ -71,6 +71,10 @@ mod tests {
         assert!(bucket.try_take(start + Duration::from_millis(700)));
         let later = start + Duration::from_secs(60);
         assert!(bucket.is_full(later));
-        assert_eq!(bucket.take(21, later), Duration::from_millis(100), "no more than most");
+        assert_eq!(
+            bucket.take(21, later),
+            Duration::from_millis(100),
+            "no more than most"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! An established connection with a member: what comes is handed on, what waits is written.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::counters::{Counters, Failure};
@@ -46,9 +47,22 @@ pub(super) async fn run(shared: &Arc<Shared>, open: Open, dialled: bool) {
     });
     tracing::debug!("connected with {peer} at {at}");
     let Halves { reader, writer } = halves;
-    let over = tokio::select! {
-        over = reading(shared, reader, id, &peer, at) => over,
-        over = writing(shared, writer, id, &wake, end) => over,
+    let over = {
+        let finished = Notify::new();
+        let mut reading = pin!(reading(shared, reader, id, &peer, at));
+        let mut writing = pin!(writing(shared, writer, id, &wake, end, &finished));
+        tokio::select! {
+            over = &mut reading => match over {
+                // The other side says nothing more, and may still listen: what is being written is.
+                Over::Ended => {
+                    lock(&shared.pool).finished(id);
+                    finished.notify_one();
+                    writing.await
+                }
+                failed @ Over::Failed(..) => failed,
+            },
+            over = &mut writing => over,
+        }
     };
     let again = lock(&shared.pool).closed(id);
     match over {
@@ -106,8 +120,9 @@ async fn writing(
     shared: &Shared,
     mut writer: WriteHalf<Stream>,
     id: Id,
-    wake: &tokio::sync::Notify,
+    wake: &Notify,
     mut end: oneshot::Receiver<End>,
+    finished: &Notify,
 ) -> Over {
     let limits = &shared.limits;
     let mut bytes = Vec::new();
@@ -130,7 +145,10 @@ async fn writing(
     if how == End::Gently {
         // Whoever does not take this either is not waited for.
         let _ = timeout(limits.write, writer.shutdown()).await;
-        sleep(limits.linger).await;
+        tokio::select! {
+            () = sleep(limits.linger) => {}
+            () = finished.notified() => {}
+        }
     }
     Over::Ended
 }

@@ -74,10 +74,14 @@ fn addresses(shared: &Shared, key: &Key, given: Vec<SocketAddr>) -> Vec<SocketAd
 
 /// The first address at which the peer is.
 async fn first_of(shared: &Arc<Shared>, key: &Key, addresses: Vec<SocketAddr>) -> Option<Open> {
-    let _permit = shared.dials.acquire().await.ok()?;
     let expected = match key {
         Key::Peer(peer) => Some(peer.clone()),
         Key::Address(_) => None,
+    };
+    // However many nodes are away, masters do not wait for them.
+    let _permit = match expected {
+        Some(Peer::Master(_)) => None,
+        _ => Some(shared.dials.acquire().await.ok()?),
     };
     let mut left = addresses.into_iter();
     let mut attempts = JoinSet::new();
@@ -122,7 +126,7 @@ async fn attempt(
     let shaken = timeout(limits.handshake, shared.tls.dial(stream)).await;
     let stream = shaken
         .map_err(|_| slow("the handshake"))?
-        .map_err(|error| (tls::failure(&error), error.to_string()))?;
+        .map_err(|error| (tls::failure(&error), tls::words(&error)))?;
     let peer = server(shared, &stream)?;
     if expected.is_some_and(|expected| expected != peer) {
         let words = format!("it is {peer}, and somebody else was expected");

@@ -40,8 +40,10 @@ pub(super) struct Files {
     master: Option<Credential>,
     kubelet: Option<Credential>,
     authorities: Vec<Certificate>,
-    /// What was said already.
+    /// What cannot be used.
     problems: BTreeSet<String>,
+    /// And what of it was not said yet.
+    news: Vec<String>,
 }
 
 impl Files {
@@ -54,6 +56,7 @@ impl Files {
             kubelet: None,
             authorities: Vec::new(),
             problems: BTreeSet::new(),
+            news: Vec::new(),
         }
     }
 
@@ -70,10 +73,15 @@ impl Files {
         taken(&mut self.master, master, &mut problems);
         taken(&mut self.kubelet, kubelet, &mut problems);
         taken(&mut self.authorities, authorities, &mut problems);
-        for problem in problems.difference(&self.problems) {
+        self.news = problems.difference(&self.problems).cloned().collect();
+        self.problems = problems;
+    }
+
+    /// Says what cannot be used, once.
+    pub(super) fn complain(&mut self) {
+        for problem in self.news.drain(..) {
             tracing::warn!("{problem}");
         }
-        self.problems = problems;
     }
 
     /// In the order in which they are shown: the master's own first.
@@ -107,7 +115,9 @@ pub(super) async fn read(writer: &Writer, mut files: Files) -> Result<Files, Int
         files.read();
         files
     };
-    writer.run(reading).await
+    let mut files = writer.run(reading).await?;
+    files.complain();
+    Ok(files)
 }
 
 /// Reads them again whenever one of them changes.

@@ -175,7 +175,13 @@ mod tests {
     fn what_is_no_frame_is_refused_by_its_length_alone() {
         for (bytes, want) in [
             (&[0, 0, 0, 0][..], Error::Empty),
-            (&[0, 0, 0, 9], Error::TooLong { length: 9, limit: 8 }),
+            (
+                &[0, 0, 0, 9],
+                Error::TooLong {
+                    length: 9,
+                    limit: 8,
+                },
+            ),
             (
                 &[255; 4],
                 Error::TooLong {
@@ -195,7 +201,10 @@ mod tests {
     #[test]
     fn hellos() {
         for purpose in [Purpose::Member, Purpose::Pull] {
-            let hello = Hello { purpose, port: 8442 };
+            let hello = Hello {
+                purpose,
+                port: 8442,
+            };
             let mut bytes = hello.encode();
             assert_eq!(Hello::decode(&bytes), Ok(hello));
             bytes.extend([7; 60]);

@@ -21,7 +21,7 @@ use super::stream::{self, Halves};
 use super::{Peer, pull, tls};
 
 /// Connections that the kernel keeps until they are taken.
-const BACKLOG: u32 = 128;
+const BACKLOG: u32 = 1024;
 /// After an error that is not a connection's: no more files may be open, no memory.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -131,7 +131,7 @@ async fn greet(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Result<G
     let shaken = timeout(limits.handshake, shared.tls.accept(stream)).await;
     let stream = shaken
         .map_err(|_| slow("the handshake"))?
-        .map_err(|error| (tls::failure(&error), error.to_string()))?;
+        .map_err(|error| (tls::failure(&error), tls::words(&error)))?;
     if !tls::is_ours(&stream) {
         let words = "it does not ask for stayput's protocol (ALPN)";
         return Err((Failure::Protocol, words.into()));

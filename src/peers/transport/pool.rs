@@ -326,6 +326,11 @@ impl Pool {
         self.line(&Key::Peer(peer.clone()), now).barred_until = Some(until);
     }
 
+    /// Nothing more comes over a connection, so nothing more is given to it.
+    pub(super) fn finished(&mut self, id: Id) {
+        self.end(id, End::Now);
+    }
+
     /// A connection is gone. Tells what has to be dialled because of that.
     pub(super) fn closed(&mut self, id: Id) -> Option<Key> {
         let connection = self.connections.remove(&id)?;

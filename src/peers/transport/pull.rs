@@ -17,7 +17,7 @@ use super::dial;
 use super::frame::{self, Hello, Purpose};
 use super::shared::{Shared, lock};
 use super::stream::{self, Halves};
-use super::{Incoming, Peer};
+use super::{Incoming, Peer, tls};
 
 /// One pull's answer. Whoever drops it ends the connection without an answer.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ async fn ask(shared: &Shared, at: SocketAddr) -> Result<Pulled, PullError> {
     let shaken = timeout(limits.handshake, shared.tls.pull(stream)).await;
     let stream = shaken
         .map_err(|_| failed("the handshake took too long".into()))?
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(tls::words(&error)))?;
     let from = dial::server(shared, &stream).map_err(refused)?;
     let mut halves = Halves::new(stream);
     let (purpose, port) = (Purpose::Pull, 0);

@@ -24,7 +24,7 @@ pub(super) enum Error {
     Stalled,
     #[error(transparent)]
     Frame(#[from] frame::Error),
-    #[error("the connection broke off: {0}")]
+    #[error("{}", tls::words(.0))]
     Io(#[from] io::Error),
 }
 

@@ -8,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls::{CertificateError, ClientConfig, CommonState, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -109,6 +109,21 @@ pub(super) fn state(stream: &Stream) -> &CommonState {
 /// Whether both sides named this protocol.
 pub(super) fn is_ours(stream: &Stream) -> bool {
     state(stream).alpn_protocol() == Some(PROTOCOL)
+}
+
+/// What an error says to people.
+pub(super) fn words(error: &io::Error) -> String {
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(reason))) => {
+            reason.to_string()
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("it ended the handshake ({alert:?}); its log says why")
+        }
+        Some(other) => other.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// What an error of a handshake, or of a connection after it, is counted as.

@@ -62,7 +62,9 @@ fn what_waits_is_dialled_once_and_written_once() {
     assert_eq!(world.push(to("a")).dial, None);
     let (addresses, _) = world.pool.targets(&Key::Peer(node("a"))).unwrap();
     assert_eq!(addresses, [at(1)]);
-    world.pool.reached(&Key::Peer(node("a")), &node("a"), world.now);
+    world
+        .pool
+        .reached(&Key::Peer(node("a")), &node("a"), world.now);
     let new = world.connected("a", true).unwrap();
     assert_eq!((world.taken(&new), world.taken(&new)), (2, 0));
     assert_eq!(world.push(to("a")), Pushed::default());
