@@ -24,6 +24,7 @@ pub mod record;
 pub mod sign;
 pub mod statement;
 pub mod store;
+pub mod transport;
 pub mod trust;
 pub mod verify;
 
