@@ -18,6 +18,7 @@
 
 pub mod certificate;
 pub mod duty;
+pub mod gossip;
 pub mod ledger;
 pub mod pace;
 pub mod record;

@@ -1,0 +1,376 @@
+//! A node's part in the gossip: who is there, what is new, and who lacks what.
+//!
+//! [`Gossip`] is a state machine without sockets, clock or chance: the caller hands in frames, the time
+//! and a seeded generator, and does what the [`Output`]s say. So thousands of them run in virtual time
+//! (`benches/gossip.rs`), and the same bytes lead to the same end.
+//!
+//! - **Who is there** is [foca]'s SWIM: one random member is probed at a time, directly and through
+//!   others. What is told of somebody else is judged first (`gate`), for a member can tell anything;
+//!   what a peer says of itself stands behind its certificate and outweighs that. Nothing but what is
+//!   shown, and whom news is passed on to, depends on it: **a master is talked to whatever the members
+//!   say of it**, at the addresses of its signed record ([`Input::Masters`]).
+//! - **What is new** travels as foca's broadcasts: who takes a record for the first time passes it on to
+//!   a few at once, and again until it was sent often enough. Its own master's goes to all masters too.
+//! - **Who lacks what**: every 30 s ledgers are compared with a random peer and a random master, by
+//!   digest, then by pages of digests, then only what is missing travels, both ways.
+//!
+//! A node that hears of nobody loses nothing: it looks for all that it ever knew, and says
+//! [`Output::Lonely`] so that the caller tries what else there is.
+//!
+//! Everything is bounded: [`MEMBERS`], frames ([`FRAME`]), what one peer may tell, ask for, and lie.
+
+mod allowance;
+mod contacts;
+mod exchange;
+mod gate;
+mod identity;
+mod ledger;
+mod meet;
+mod pace;
+mod spread;
+mod swim;
+mod timers;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use foca::{AccumulatingRuntime, Foca, PostcardCodec};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::name::Name;
+use allowance::Allowance;
+use contacts::Contacts;
+use spread::Stamps;
+use timers::{Due, Round, Timers};
+use wire::Frame;
+
+pub use identity::{ADDRESSES, Identity, IdentityError, NodeName, Tag, Who};
+pub use ledger::{Digest, Ledger, RECORD, Stamp, Verdict};
+pub use pace::Pace;
+pub use wire::{FRAME, Malformed};
+
+/// Members that are remembered, down or not: at most these.
+pub const MEMBERS: usize = 10_000;
+
+/// Addresses that one [`Output::Send`] names: at most these.
+const DIALLED: usize = 12;
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A peer, whose certificate says who it is, sent a frame.
+    Frame {
+        /// Who it is, by its certificate.
+        from: &'a Who,
+        /// The frame.
+        bytes: &'a [u8],
+    },
+    /// The [deadline](Gossip::deadline) has come (or anything else; too early is no harm).
+    Tick,
+    /// This node's own record, or one that was brought to it, which its ledger already holds: everybody
+    /// should have it, the masters at once.
+    Tell(&'a [u8]),
+    /// This node listens elsewhere now.
+    Moved(Vec<SocketAddr>),
+    /// The masters by their signed records and the cluster file, and where they listen by these. All of
+    /// them each time.
+    Masters(BTreeMap<Name, Vec<SocketAddr>>),
+    /// Who was [known](Gossip::known) before the start.
+    Known(Vec<Identity>),
+}
+
+/// What a node does, or what it saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send a frame to a peer, over the connection that there is or by dialling its addresses in this
+    /// order. Lost frames are no harm.
+    Send {
+        /// The peer; nobody else may get it.
+        to: Who,
+        /// Where it may listen; empty where only a connection that it opened leads to it.
+        addresses: Vec<SocketAddr>,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// The ledger took a record.
+    News {
+        /// The record.
+        record: Vec<u8>,
+        /// Who sent it (not who signed it).
+        from: Who,
+    },
+    /// Somebody is there, or there with another identity.
+    Up(Identity),
+    /// Somebody did not answer, as far as the members know.
+    Down(Identity),
+    /// This node has a new identity. Its generation is to be saved: the next start needs a higher one.
+    Renewed(Identity),
+    /// Nobody was heard for a while. Whom the caller knows by address only should get
+    /// [`hello`](Gossip::hello).
+    Lonely,
+    /// A peer sent what is not to be taken.
+    Refused {
+        /// The peer, by its certificate.
+        from: Who,
+        /// What was wrong.
+        why: Refusal,
+    },
+}
+
+/// Why something was not taken; in words for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is no frame.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// It is no packet of the membership protocol.
+    #[error("a membership packet that cannot be read: {0}")]
+    Packet(String),
+    /// It speaks for somebody else.
+    #[error("it speaks in the name of {0}, which its certificate does not have")]
+    Impostor(Who),
+    /// It has this node's own certificate.
+    #[error("it has this node's own name: is this machine there twice?")]
+    Twin,
+    /// A record that the ledger refuses.
+    #[error("a record that is not to be believed: {0}")]
+    Record(String),
+    /// So many records were refused that none is looked at for a while.
+    #[error("too many records that were not to be believed")]
+    Liar,
+    /// Addresses on which no node can listen.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// A node's part in the gossip. Time is a [`Duration`] since any moment that the caller fixes.
+pub struct Gossip<L: Ledger> {
+    foca: Foca<Identity, PostcardCodec, SmallRng, Stamps<L>>,
+    effects: AccumulatingRuntime<Identity>,
+    rng: SmallRng,
+    pace: Pace,
+    contacts: Contacts,
+    masters: BTreeMap<Name, Vec<SocketAddr>>,
+    timers: Timers,
+    refutes: Allowance,
+    /// When anybody spoke last; `None` after a start or a move.
+    heard: Option<Duration>,
+    /// The present pause between two searches, and between two questions for members.
+    search: Duration,
+    ask: Duration,
+    /// Members at the last question, and at the last look at foca's settings.
+    asked: usize,
+    sized: usize,
+}
+
+impl<L: Ledger> Gossip<L> {
+    /// A node that knows nobody yet. Its first search is due at once.
+    pub fn new(identity: Identity, pace: Pace, mut rng: SmallRng, now: Duration) -> Self {
+        let config = pace.foca(0);
+        let foca = Foca::with_custom_broadcast(
+            identity,
+            config,
+            SmallRng::from_rng(&mut rng),
+            PostcardCodec,
+            Stamps::default(),
+        );
+        let mut gossip = Self {
+            foca,
+            effects: AccumulatingRuntime::new(),
+            rng,
+            search: pace.search,
+            pace,
+            contacts: Contacts::default(),
+            masters: BTreeMap::new(),
+            timers: Timers::default(),
+            refutes: Allowance::default(),
+            heard: None,
+            ask: pace::ASK,
+            asked: 0,
+            sized: 0,
+        };
+        let first = gossip.jittered(gossip.pace.exchange, 5);
+        gossip.timers.round(Round::Exchange, now + first);
+        gossip.timers.round(Round::Search, now);
+        gossip
+    }
+
+    /// Takes what happens, and says what is to be done, in this order.
+    pub fn handle(&mut self, input: Input<'_>, ledger: &mut L, now: Duration) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Frame { from, bytes } => self.frame(from, bytes, ledger, now, &mut out),
+            Input::Tick => self.tick(ledger, now, &mut out),
+            Input::Tell(record) => self.tell(record, &mut out),
+            Input::Moved(addresses) => self.moved(addresses, now, &mut out),
+            Input::Masters(masters) => self.masters = masters,
+            Input::Known(known) => self.restore(known, now),
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// When [`Input::Tick`] is due; it may be past. Ask again after each `handle`.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.timers.deadline()
+    }
+
+    /// This node.
+    pub fn identity(&self) -> &Identity {
+        self.foca.identity()
+    }
+
+    /// Members that are there as far as is known, without this node.
+    pub fn members(&self) -> impl Iterator<Item = &Identity> {
+        self.foca.iter_members().map(foca::Member::id)
+    }
+
+    /// When a peer last spoke to this node itself.
+    pub fn last_contact(&self, who: &Who) -> Option<Duration> {
+        self.contacts.get(who).map(|contact| contact.heard)
+    }
+
+    /// Everybody who is worth looking for after a restart: first who spoke to this node itself, masters
+    /// before others, the latest first; then who is only known from others. At most 2 × [`MEMBERS`].
+    pub fn known(&self) -> Vec<Identity> {
+        let mut spoke: Vec<_> = self
+            .contacts
+            .iter()
+            .filter_map(|(who, contact)| Some((who, contact, contact.identity.as_ref()?)))
+            .collect();
+        spoke.sort_by_key(|(who, contact, _)| {
+            let worker = matches!(who, Who::Worker(_));
+            (worker, std::cmp::Reverse(contact.heard))
+        });
+        let mut seen = BTreeSet::new();
+        let spoke = spoke.into_iter().map(|(_, _, identity)| identity);
+        let told = self.foca.iter_membership_state().map(foca::Member::id);
+        let all = spoke.chain(told).filter(|one| seen.insert(one.tag()));
+        all.cloned().collect()
+    }
+
+    /// A frame for somebody who is known by address only: who takes it gets in touch.
+    pub fn hello(&self, ledger: &L) -> Vec<u8> {
+        let me = self.identity().clone();
+        let digest = ledger.digest();
+        Frame::Compare { me, digest }.encode()
+    }
+
+    fn frame(
+        &mut self,
+        from: &Who,
+        bytes: &[u8],
+        ledger: &mut L,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        if from == self.identity().who() {
+            return refuse(out, from, Refusal::Twin);
+        }
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(malformed) => return refuse(out, from, malformed.into()),
+        };
+        if let Some(claimed) = claimed(&frame).filter(|claimed| claimed != from) {
+            return refuse(out, from, Refusal::Impostor(claimed));
+        }
+        self.heard = Some(now);
+        self.contacts.hear(from, now);
+        match frame {
+            Frame::Swim(packet) => self.swim(from, packet, ledger, now, out),
+            Frame::Compare { me, digest } => self.compared(&me, digest, ledger, now, out),
+            Frame::Summary { after, to, held } => {
+                let theirs = held.iter();
+                let difference = exchange::compare(after, to, theirs, &ledger.held());
+                self.want(from, &difference.wanted, out);
+                self.give(from, difference.missed.into_iter(), ledger, now, out);
+            }
+            Frame::Want(digests) => self.give(from, digests.iter(), ledger, now, out),
+            Frame::Records(records) => self.take(from, records, ledger, now, out),
+            Frame::Outbid(generation) => self.outbid(generation, now, out),
+        }
+    }
+
+    fn tick(&mut self, ledger: &mut L, now: Duration, out: &mut Vec<Output>) {
+        while let Some(due) = self.timers.pop(now) {
+            match due {
+                Due::Swim(timer) => self.swim_timer(timer),
+                Due::Round(Round::Gossip) => self.pass_on(),
+                Due::Round(Round::Exchange) => self.compare(ledger, now, out),
+                Due::Round(Round::Search) => self.look_for_anybody(ledger, now, out),
+                Due::Round(Round::Ask) => self.ask_for_members(now),
+            }
+            self.settle(now, out);
+        }
+    }
+
+    /// A frame for a peer, with all the addresses that it may have.
+    fn send(&self, to: &Who, frame: &Frame<'_>) -> Output {
+        Output::Send {
+            to: to.clone(),
+            addresses: self.addresses(to),
+            frame: frame.encode(),
+        }
+    }
+
+    /// Where a peer may listen: by signed records; then as it said itself and as others say, the newer
+    /// generation first.
+    fn addresses(&self, who: &Who) -> Vec<SocketAddr> {
+        let signed = match who {
+            Who::Master(name) => self.masters.get(name).map(Vec::as_slice),
+            Who::Worker(_) => None,
+        };
+        let proven = self.contacts.proven(who);
+        let told = self.held(Tag::from(who)).map(foca::Member::id);
+        let mut said = [proven, told];
+        said.sort_by_key(|one| one.map(|one| std::cmp::Reverse(one.generation())));
+        let said = said.into_iter().flatten();
+        let all = signed
+            .into_iter()
+            .chain(said.map(Identity::addresses))
+            .flatten();
+        let mut addresses = Vec::new();
+        for address in all {
+            if addresses.len() < DIALLED && !addresses.contains(address) {
+                addresses.push(*address);
+            }
+        }
+        addresses
+    }
+
+    /// A time that differs from node to node and from round to round, by up to a part of it.
+    fn jittered(&mut self, time: Duration, part: u32) -> Duration {
+        let off = time / part;
+        time - off + off.mul_f64(self.rng.random_range(0.0..2.0))
+    }
+}
+
+/// Who a frame says that it is from; `None` where it does not say, or is no frame. It is for the caller
+/// to know before anything is decided by it; [`Gossip::handle`] refuses one that is not from there.
+pub fn sender(frame: &[u8]) -> Option<Who> {
+    claimed(&Frame::decode(frame).ok()?)
+}
+
+fn claimed(frame: &Frame<'_>) -> Option<Who> {
+    match frame {
+        Frame::Swim(packet) => {
+            let header: foca::Header<Identity> = postcard::take_from_bytes(packet).ok()?.0;
+            Some(header.src.who().clone())
+        }
+        Frame::Compare { me, .. } => Some(me.who().clone()),
+        Frame::Summary { .. } | Frame::Want(_) | Frame::Records(_) | Frame::Outbid(_) => None,
+    }
+}
+
+fn refuse(out: &mut Vec<Output>, from: &Who, why: Refusal) {
+    out.push(Output::Refused {
+        from: from.clone(),
+        why,
+    });
+}

@@ -1,0 +1,123 @@
+//! How often and how many: foca's settings for a cluster of a size, and our own.
+
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::allowance::Rate;
+use super::wire::PACKET;
+
+/// Times and numbers of gossip. The defaults are what nodes use; tests choose others.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Ledgers are compared with a random peer and a random master this often (30 s, give or take a
+    /// fifth).
+    pub exchange: Duration,
+    /// What is new is passed on again this often (200 ms, give or take a quarter), until it was sent
+    /// often enough.
+    pub gossip: Duration,
+    /// Who gets what is new each time (4).
+    pub fanout: usize,
+    /// A node that hears of nobody looks for others this often (2 s, rising to ten times that).
+    pub search: Duration,
+    /// Nobody spoke for so long (15 s): that is nobody.
+    pub silence: Duration,
+    /// One random member is probed this often (5 s). Nothing urgent depends on it, and each probe may
+    /// cost a TLS handshake.
+    pub probe: Duration,
+    /// A probe without an answer for so long (2 s) is tried through others.
+    pub answer: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            exchange: Duration::from_secs(30),
+            gossip: Duration::from_millis(200),
+            fanout: 4,
+            search: Duration::from_secs(2),
+            silence: Duration::from_secs(15),
+            probe: Duration::from_secs(5),
+            answer: Duration::from_secs(2),
+        }
+    }
+}
+
+/// New members are asked for first this often, then ever more rarely.
+pub(super) const ASK: Duration = Duration::from_secs(1);
+/// … up to this.
+pub(super) const ASK_RARELY: Duration = Duration::from_mins(5);
+
+/// What a peer may tell about others.
+pub(super) const TELLS: Rate = Rate {
+    burst: 512,
+    every: Duration::from_millis(250),
+};
+/// How often this node answers what is said of itself by a new generation or an alarm. Two nodes with
+/// one name, or a liar, would make it answer at the speed of the network.
+pub(super) const REFUTES: Rate = Rate {
+    burst: 8,
+    every: Duration::from_secs(5),
+};
+/// Kilobytes of digests and records that a peer may ask for.
+pub(super) const ASKS: Rate = Rate {
+    burst: 1024,
+    every: Duration::from_millis(16),
+};
+/// Records that were not to be believed: above this nothing of a peer's is judged any more.
+pub(super) const LIES: Rate = Rate {
+    burst: 16,
+    every: Duration::from_secs(10),
+};
+
+impl Pace {
+    /// foca's settings for a cluster of so many nodes.
+    ///
+    /// - An update or record is sent `4 log10(n + 1)` times, as memberlist does, at least 6 times: 14
+    ///   for 5,000 nodes.
+    /// - A suspect has `6 log10(n)` probes' time to speak up, at least 6: 30 s for 7 nodes, 111 s for 5,000.
+    /// - Who is down is remembered for a day. That is longer than a node needs to probe 10,000 members
+    ///   (14 h), so that nobody who missed the news tells of the dead as of the living afterwards.
+    /// - Two members that are down are asked to come back every 65 s.
+    pub(super) fn foca(&self, nodes: usize) -> foca::Config {
+        let size = u32::try_from(nodes).unwrap_or(u32::MAX);
+        let size = NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN);
+        let wan = foca::Config::new_wan(size);
+        let probes = wan.suspect_to_down_after.div_duration_f64(wan.probe_period);
+        foca::Config {
+            probe_period: self.probe,
+            probe_rtt: self.answer,
+            num_indirect_probes: NonZeroUsize::new(self.fanout).unwrap_or(NonZeroUsize::MIN),
+            max_transmissions: wan
+                .max_transmissions
+                .max(NonZeroU8::new(6).unwrap_or(NonZeroU8::MIN)),
+            suspect_to_down_after: self.probe.mul_f64(probes),
+            remove_down_after: Some(Duration::from_hours(24)),
+            max_packet_size: NonZeroUsize::new(PACKET).unwrap_or(NonZeroUsize::MIN),
+            notify_down_members: true,
+            // Asked for by a rule of our own (ASK).
+            periodic_announce: None,
+            periodic_announce_to_down_members: Some(foca::PeriodicParams {
+                frequency: Duration::from_secs(65),
+                num_members: NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN),
+            }),
+            // Only while there is something to pass on, by a timer of our own.
+            periodic_gossip: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_follow_the_size() {
+        for (nodes, transmissions, suspect) in
+            [(0, 6, 30), (7, 6, 30), (200, 9, 69), (5_000, 14, 110)]
+        {
+            let config = Pace::default().foca(nodes);
+            assert_eq!(config.max_transmissions.get(), transmissions, "{nodes}");
+            assert_eq!(config.suspect_to_down_after.as_secs(), suspect, "{nodes}");
+        }
+    }
+}
