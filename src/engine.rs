@@ -209,12 +209,19 @@ impl Engine {
         if next == *self.book {
             return;
         }
-        for moved in next.moves_since(&self.book) {
+        let moves = next.moves_since(&self.book);
+        self.book = Arc::new(next);
+        let before = self.cluster.clone();
+        self.cluster = masters::effective(&self.file, &self.book);
+        let counts = |name: &Name| {
+            [&before, &self.cluster]
+                .iter()
+                .any(|it| it.master(name).is_some())
+        };
+        for moved in moves.into_iter().filter(|moved| counts(&moved.name)) {
             info!(name = %moved.name, before = ?moved.before, after = ?moved.after, "moved");
             self.moves.push(moved);
         }
-        self.book = Arc::new(next);
-        self.cluster = masters::effective(&self.file, &self.book);
         self.saved = Saved::NotYet;
     }
 
@@ -248,12 +255,13 @@ impl Engine {
             // Aliases and times to live are in the zone, too: its serial has to grow.
             next = next.renumbered(clock::unix_now());
         }
+        self.file = Arc::new(cluster);
         self.replace_book(next);
+        // Also where the book stays as it is.
+        self.cluster = masters::effective(&self.file, &self.book);
         if node.role != self.node.role {
             self.set_provision(Provision::default());
         }
-        self.file = Arc::new(cluster);
-        self.cluster = masters::effective(&self.file, &self.book);
         self.node = Arc::new(node);
         if let Some(dns) = &self.dns {
             dns.set_listen(&self.cluster.dns.listen);

@@ -175,3 +175,80 @@ fn master(view: &View, text: &str) -> Result<Name, Refusal> {
         known,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Node;
+    use crate::config::node::Role;
+    use crate::sample;
+
+    fn name(label: &str) -> Name {
+        Name::parse(&format!("{label}.k8s.internal")).unwrap()
+    }
+
+    /// The view of the first master.
+    fn first() -> View {
+        let view = sample::three([1, 2, 3]);
+        let mut node = Node::clone(&view.node);
+        node.role = Role::Master(name("master-1"));
+        View::new(view.cluster, node.into(), view.book, false)
+    }
+
+    #[test]
+    fn what_is_told_of_the_own_master_is_to_be_signed() {
+        for (text, own) in [
+            ("master-1", true),
+            ("MASTER-1.k8s.internal.", true),
+            ("master-2", false),
+        ] {
+            let said = Told {
+                name: text.to_owned(),
+                addresses: vec!["10.77.0.9".to_owned()],
+            };
+            let event = told(&first(), &said, Loopback::Refused).unwrap();
+            assert_eq!(
+                matches!(event, Event::Moved { .. }),
+                own,
+                "{text}: {event:?}"
+            );
+            let worker = sample::three([1, 2, 3]);
+            let event = told(&worker, &said, Loopback::Refused).unwrap();
+            assert!(matches!(event, Event::Told { .. }), "{text}: {event:?}");
+        }
+    }
+
+    #[test]
+    fn records_are_taken_in_canonical_form_and_bad_ones_left_out() {
+        let says = |texts: &[&str]| Signed {
+            version: 7,
+            says: Says::At(sample::ips(texts)),
+        };
+        let many: Vec<String> = (1..=17).map(|octet| format!("10.77.1.{octet}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let removed = Signed {
+            version: 8,
+            says: Says::Removed,
+        };
+        let records = BTreeMap::from([
+            (name("good"), says(&["::ffff:10.77.0.4", "fd77::4"])),
+            (name("gone"), removed.clone()),
+            (name("full"), says(&many[..16])),
+            (name("many"), says(&many)),
+            (name("none"), says(&[])),
+            (name("loop"), says(&["10.77.0.5", "127.0.0.1"])),
+            (name("all"), says(&["0.0.0.0"])),
+            (name("link"), says(&["fe80::1"])),
+        ]);
+        let (event, left_out) =
+            recorded(&first(), &Records { records }, Loopback::Refused).unwrap();
+        let Event::Recorded { records, own } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(own, Some(name("master-1")));
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[&name("good")], says(&["10.77.0.4", "fd77::4"]));
+        assert_eq!(records[&name("gone")], removed);
+        assert_eq!(left_out.len(), 5, "{left_out:?}");
+    }
+}
