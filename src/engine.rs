@@ -29,6 +29,7 @@ use crate::book::{self, Book, Event, Move, Origin, Rejection};
 use crate::clock;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
+use crate::masters;
 use crate::name::Name;
 use crate::provision::Provision;
 use crate::report::{DoneBy, Report, Surface, SurfaceReport};
@@ -72,6 +73,9 @@ pub struct Engine {
     root: Root,
     writer: Writer,
     done_by: DoneBy,
+    /// The cluster file.
+    file: Arc<Cluster>,
+    /// The same with the masters that count.
     cluster: Arc<Cluster>,
     node: Arc<Node>,
     book: Arc<Book>,
@@ -80,6 +84,8 @@ pub struct Engine {
     saved: Saved,
     /// Moves that no report has told yet.
     moves: Vec<Move>,
+    /// Notices that no report has told yet.
+    notices: Vec<String>,
     dns: Option<Responder>,
     lanes: Lanes,
     news: mpsc::UnboundedReceiver<News>,
@@ -109,12 +115,18 @@ impl Engine {
 
     /// What the surfaces are to show.
     pub fn view(&self) -> View {
-        View {
-            cluster: self.cluster.clone(),
-            node: self.node.clone(),
-            book: self.book.clone(),
-            provisioned: self.provision.complete.is_some(),
-        }
+        // What it does to the cluster file is done already; doing it again changes nothing.
+        View::new(
+            self.cluster.clone(),
+            self.node.clone(),
+            self.book.clone(),
+            self.provision.complete.is_some(),
+        )
+    }
+
+    /// The cluster file that is in force, as it was read.
+    pub fn file(&self) -> &Cluster {
+        &self.file
     }
 
     /// The thread for file work.
@@ -187,6 +199,9 @@ impl Engine {
     pub fn hear(&mut self, event: &Event) -> Result<(), Rejection> {
         let next = book::reduce(&self.book, event, clock::unix_now())?;
         self.replace_book(next);
+        if let Event::Told { name, .. } = event {
+            self.notices.extend(masters::overridden(&self.book, name));
+        }
         Ok(())
     }
 
@@ -194,11 +209,19 @@ impl Engine {
         if next == *self.book {
             return;
         }
-        for moved in next.moves_since(&self.book) {
+        let moves = next.moves_since(&self.book);
+        self.book = Arc::new(next);
+        let before = self.cluster.clone();
+        self.cluster = masters::effective(&self.file, &self.book);
+        let counts = |name: &Name| {
+            [&before, &self.cluster]
+                .iter()
+                .any(|it| it.master(name).is_some())
+        };
+        for moved in moves.into_iter().filter(|moved| counts(&moved.name)) {
             info!(name = %moved.name, before = ?moved.before, after = ?moved.after, "moved");
             self.moves.push(moved);
         }
-        self.book = Arc::new(next);
         self.saved = Saved::NotYet;
     }
 
@@ -228,15 +251,17 @@ impl Engine {
     ) -> Result<Pending, Rejection> {
         let started = Instant::now();
         let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
-        if cluster != *self.cluster && next.generation == self.book.generation {
+        if cluster != *self.file && next.generation == self.book.generation {
             // Aliases and times to live are in the zone, too: its serial has to grow.
             next = next.renumbered(clock::unix_now());
         }
+        self.file = Arc::new(cluster);
         self.replace_book(next);
+        // Also where the book stays as it is.
+        self.cluster = masters::effective(&self.file, &self.book);
         if node.role != self.node.role {
             self.set_provision(Provision::default());
         }
-        self.cluster = Arc::new(cluster);
         self.node = Arc::new(node);
         if let Some(dns) = &self.dns {
             dns.set_listen(&self.cluster.dns.listen);
@@ -289,11 +314,10 @@ impl Engine {
 
     async fn bring(&mut self, which: &[Surface], started: Instant) -> Pending {
         let mut reports = Vec::with_capacity(2);
-        let mut notices: Vec<String> = if which.contains(&Surface::Hosts) {
-            self.leave_old_block().await.into_iter().collect()
-        } else {
-            Vec::new()
-        };
+        let mut notices = std::mem::take(&mut self.notices);
+        if which.contains(&Surface::Hosts) {
+            notices.extend(self.leave_old_block().await);
+        }
         if self.saved == Saved::NotYet || which.contains(&Surface::State) {
             reports.push(self.save().await);
         }
@@ -346,7 +370,8 @@ pub fn shared(address: IpAddr, owners: &[Name]) -> String {
     format!("{address} is held by {}", owners.join(" and "))
 }
 
-/// What the cluster file says of the masters, as an event.
+/// What the cluster file says of the masters, as an event. It takes the file as it was read, not what
+/// records have made of it.
 pub fn declared(cluster: &Cluster) -> Event {
     let masters = cluster.masters.iter();
     Event::Declared(

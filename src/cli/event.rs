@@ -123,7 +123,7 @@ async fn alone(
 async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Pending, Failure> {
     match wish {
         Wish::Told(told) => {
-            let event = request::told(&engine.view().cluster, told, engine.loopback())?;
+            let event = request::told(&engine.view(), told, engine.loopback())?;
             Ok(engine.handle(&event).await?)
         }
         Wish::Look(_) => Ok(own::look(engine).await?),

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::context::{Context, Failure, block_on};
 use super::{exit, output, show};
+use crate::book::Origin;
 use crate::clock;
 use crate::control::client;
 use crate::kubeadm::outlook as kubeadm;
@@ -64,6 +65,7 @@ async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
                 provision,
                 agent: None,
                 problems: &[],
+                left_out: &[],
                 upstream_errors: &BTreeMap::new(),
                 certificates: outlook::look(root, view.node.master().is_some(), now())
                     .map(|known| outlook::outlook(&known, now())),
@@ -239,6 +241,29 @@ fn heading(status: &Status) -> String {
     )
 }
 
+/// What signed records make of the cluster file, and what is overridden.
+fn signed(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    for master in &status.masters {
+        let (name, label) = (&master.name, master.name.label());
+        if let (Some(Origin::Override), Some(record)) = (master.origin, &master.record) {
+            lines.push(format!(
+                "{name}: overridden on this node until {label} speaks for itself; its record of {} says {}",
+                record.signed,
+                output::addresses(&record.addresses)
+            ));
+        }
+        if master.added {
+            lines.push(format!(
+                "{name}: a master by its signed record; the cluster file does not name it"
+            ));
+        }
+    }
+    let removed = status.removed.iter();
+    lines.extend(removed.map(|it| format!("{}: removed by the record of {}", it.name, it.signed)));
+    lines
+}
+
 /// Everything that an operator should read as a sentence.
 fn remarks(status: &Status) -> String {
     let mut lines = Vec::new();
@@ -254,6 +279,7 @@ fn remarks(status: &Status) -> String {
         lines.push(format!("a rescue is in force: {}", given.join(" ")));
     }
     lines.extend(status.conflicts.iter().map(|c| format!("conflict: {c}")));
+    lines.extend(signed(status));
     for master in &status.masters {
         if let Some(error) = &master.upstream_error {
             lines.push(format!("{}: {error}", master.name));

@@ -33,7 +33,7 @@ mod problem;
 mod read;
 mod report;
 pub mod rescue;
-mod reserved;
+pub(crate) mod reserved;
 pub mod routes;
 mod row;
 mod scalar;

@@ -52,7 +52,7 @@ pub(super) fn domain(text: &str) -> Result<Name, String> {
 }
 
 /// Whether a qualified name is free for an endpoint, a master or an alias.
-pub(super) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
+pub(crate) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
     let relative = domain.and_then(|domain| name.relative_to(domain));
     // The short form of our names stands in the hosts file too.
     let known_as = relative.unwrap_or(name.as_str());

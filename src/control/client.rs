@@ -120,7 +120,9 @@ fn meaning(status: StatusCode, text: String) -> Error {
     match status {
         StatusCode::UNPROCESSABLE_ENTITY => Error::Refused(text),
         StatusCode::SERVICE_UNAVAILABLE => Error::Stopping,
-        StatusCode::FORBIDDEN | StatusCode::INTERNAL_SERVER_ERROR => Error::Failed(text),
+        StatusCode::FORBIDDEN
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::INTERNAL_SERVER_ERROR => Error::Failed(text),
         _ => Error::Misunderstood(text),
     }
 }
@@ -174,7 +176,7 @@ mod tests {
         let meaning = |code| meaning(StatusCode::from_u16(code).unwrap(), "why".into());
         assert!(matches!(meaning(422), Error::Refused(_)));
         assert!(matches!(meaning(503), Error::Stopping));
-        for code in [403, 500] {
+        for code in [403, 429, 500] {
             assert!(matches!(meaning(code), Error::Failed(_)), "{code}");
         }
         for code in [302, 400, 404, 405, 408, 413, 418] {

@@ -5,6 +5,7 @@
 //! sandbox the user who runs the agent, is heard. Routes and bodies: docs/control.md.
 
 pub mod client;
+pub mod published;
 pub mod server;
 
 /// Where the socket lies.

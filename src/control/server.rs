@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -26,19 +25,23 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::SOCKET;
+use super::published::Published;
 use crate::lock::RUN_FOLDER;
 use crate::own;
 use crate::report::Report;
-use crate::request::{Failure, Look, Provisioned, Refusal, Told};
+use crate::request::{Failure, Look, Provisioned, Records, Refusal, Told};
 use crate::root::Root;
-use crate::status::Status;
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 << 10;
+/// The same of signed records: 1024 masters with long names and 16 addresses each.
+const RECORDS_LIMIT: usize = 2 << 20;
 /// How long a client may take to send its request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 /// Connections at a time.
 const CONNECTIONS: usize = 64;
+/// Those of them that may wait for a change at a time.
+const WATCHERS: usize = 8;
 
 /// Work for the task that owns the book.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub enum Command {
     Look(Look),
     /// This master is complete, or no longer.
     Provisioned(Provisioned),
+    /// What signed records say has changed, or is said again.
+    Recorded(Records),
     /// Read the cluster file again.
     Reload,
 }
@@ -110,10 +115,11 @@ impl Server {
     pub async fn serve(
         self,
         orders: mpsc::Sender<Order>,
-        status: Arc<ArcSwap<Status>>,
+        published: Published,
         mut stop: oneshot::Receiver<Infallible>,
     ) {
         let listener = self.listener;
+        let watchers = Arc::new(Semaphore::new(WATCHERS));
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let (closing, closed) = tokio::sync::watch::channel(());
         let mut connections = JoinSet::new();
@@ -135,7 +141,13 @@ impl Server {
                 debug!("too many control connections");
                 continue;
             };
-            let connection = converse(stream, orders.clone(), status.clone(), closed.clone());
+            let desk = Desk {
+                orders: orders.clone(),
+                published: published.clone(),
+                watchers: watchers.clone(),
+                closed: closed.clone(),
+            };
+            let connection = converse(stream, desk, closed.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -147,16 +159,21 @@ impl Server {
     }
 }
 
-async fn converse(
-    stream: UnixStream,
+/// What requests are answered with.
+#[derive(Clone)]
+struct Desk {
     orders: mpsc::Sender<Order>,
-    status: Arc<ArcSwap<Status>>,
-    mut closed: tokio::sync::watch::Receiver<()>,
-) {
+    published: Published,
+    watchers: Arc<Semaphore>,
+    /// Ends when the server does.
+    closed: tokio::sync::watch::Receiver<()>,
+}
+
+async fn converse(stream: UnixStream, desk: Desk, mut closed: tokio::sync::watch::Receiver<()>) {
     let allowed = allowed(&stream);
     let service = service_fn(move |request| {
-        let (orders, status) = (orders.clone(), status.clone());
-        async move { Ok::<_, Infallible>(answer(request, allowed, &orders, &status).await) }
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(answer(request, allowed, desk).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -183,41 +200,73 @@ fn allowed(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    allowed: bool,
-    orders: &mpsc::Sender<Order>,
-    status: &ArcSwap<Status>,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, allowed: bool, desk: Desk) -> Response<Full<Bytes>> {
+    let orders = &desk.orders;
     if !allowed {
         return failure(StatusCode::FORBIDDEN, "only root may use this socket");
     }
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
-        (&Method::GET, "/v1/status") => json(StatusCode::OK, &**status.load()),
-        (&Method::POST, "/v1/event") => order(body(request).await.map(Command::Told), orders).await,
+        (&Method::GET, "/v1/status") => json(StatusCode::OK, &**desk.published.status()),
+        (&Method::GET, "/v1/watch") => watch(request.uri().query(), desk).await,
+        (&Method::POST, "/v1/event") => {
+            order(body(request, BODY_LIMIT).await.map(Command::Told), orders).await
+        }
         (&Method::POST, "/v1/interface") => {
-            order(body(request).await.map(Command::Look), orders).await
+            order(body(request, BODY_LIMIT).await.map(Command::Look), orders).await
         }
         (&Method::POST, "/v1/provisioned") => {
-            order(body(request).await.map(Command::Provisioned), orders).await
+            let wish = body(request, BODY_LIMIT).await;
+            order(wish.map(Command::Provisioned), orders).await
+        }
+        (&Method::POST, "/v1/records") => {
+            let records = body(request, RECORDS_LIMIT).await;
+            order(records.map(Command::Recorded), orders).await
         }
         (&Method::POST, "/v1/reload") => order(Ok(Command::Reload), orders).await,
-        (_, "/v1/status") => not_allowed("GET"),
-        (_, "/v1/event" | "/v1/interface" | "/v1/provisioned" | "/v1/reload") => {
+        (_, "/v1/status" | "/v1/watch") => not_allowed("GET"),
+        (_, "/v1/event" | "/v1/interface" | "/v1/provisioned" | "/v1/records" | "/v1/reload") => {
             not_allowed("POST")
         }
         _ => failure(StatusCode::NOT_FOUND, &format!("no such path: {path}")),
     }
 }
 
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Response<Full<Bytes>>> {
-    let limited = Limited::new(request.into_body(), BODY_LIMIT);
+/// Waits for another generation than the one that the caller knows. Who waits holds nobody else up, and
+/// is let go when the agent stops.
+async fn watch(query: Option<&str>, mut desk: Desk) -> Response<Full<Bytes>> {
+    let known = match query.map(|query| query.strip_prefix("generation=").map(str::parse)) {
+        None => None,
+        Some(Some(Ok(known))) => Some(known),
+        Some(_) => {
+            let text = "write the generation that is known, as in /v1/watch?generation=1764000000";
+            return failure(StatusCode::BAD_REQUEST, text);
+        }
+    };
+    let Ok(_permit) = desk.watchers.try_acquire() else {
+        let text = format!("{WATCHERS} others wait already; try again later");
+        return failure(StatusCode::TOO_MANY_REQUESTS, &text);
+    };
+    tokio::select! {
+        watched = desk.published.watch(known) => json(StatusCode::OK, &watched),
+        _ = desk.closed.changed() => stopping(),
+    }
+}
+
+fn stopping() -> Response<Full<Bytes>> {
+    failure(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
+}
+
+async fn body<T: DeserializeOwned>(
+    request: Request<Incoming>,
+    limit: usize,
+) -> Result<T, Response<Full<Bytes>>> {
+    let limited = Limited::new(request.into_body(), limit);
     let reading = tokio::time::timeout(HEAD_PATIENCE, limited.collect());
     let bytes = match reading.await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) => {
-            let text = format!("cannot read the body (at most {BODY_LIMIT} bytes): {error}");
+            let text = format!("cannot read the body (at most {limit} bytes): {error}");
             return Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }
         Err(_) => {
@@ -240,7 +289,6 @@ async fn order(
         Err(response) => return response,
     };
     let (reply, outcome) = oneshot::channel();
-    let stopping = || failure(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
     if orders.send((command, reply)).await.is_err() {
         return stopping();
     }

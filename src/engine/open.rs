@@ -11,6 +11,7 @@ use super::{Engine, Saved, declared};
 use crate::book::Rejection;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
+use crate::masters;
 use crate::report::{DoneBy, Surface};
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
@@ -54,6 +55,7 @@ impl Engine {
         health.entry(Surface::State).or_default().notices = notices;
         let event = declared(&cluster);
         let (sender, news) = mpsc::unbounded_channel();
+        let file = Arc::new(cluster);
         let mut engine = Self {
             lanes: Lanes::start(&root, &writer, &sender),
             news,
@@ -61,10 +63,12 @@ impl Engine {
             root,
             writer,
             done_by,
-            cluster: Arc::new(cluster),
+            cluster: masters::effective(&file, &state.book),
+            file,
             node: Arc::new(node),
             saved: Saved::Yes,
             moves: Vec::new(),
+            notices: Vec::new(),
             book: Arc::new(state.book),
             provision: state.provision,
             block: state.block,
