@@ -17,6 +17,7 @@
 //! - [`duty`] tells when a master has to speak, [`pace`] how often against another of its own name.
 
 pub mod certificate;
+pub mod daemon;
 pub mod duty;
 pub mod gossip;
 pub mod ledger;

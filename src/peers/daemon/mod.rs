@@ -1,0 +1,3 @@
+//! `stayput peers run`: ties records, gossip and transport together.
+
+pub mod command;
