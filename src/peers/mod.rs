@@ -14,9 +14,12 @@
 //!   [`verify()`](verify::verify) judges those of others by the cluster's authority ([`trust`]).
 //! - [`ledger`] is the join of all records that were ever accepted: the order in which they came, and how
 //!   often, makes no difference. [`store`] keeps it across restarts.
+//! - [`carry`] is how records come to a node by hand; [`control`] how the process that has them is asked.
 //! - [`duty`] tells when a master has to speak, [`pace`] how often against another of its own name.
 
+pub mod carry;
 pub mod certificate;
+pub mod control;
 pub mod daemon;
 pub mod duty;
 pub mod gossip;
