@@ -10,6 +10,7 @@ mod event;
 mod kubeadm;
 mod kubeconfig;
 mod output;
+mod peers;
 mod routes;
 mod run;
 mod show;
@@ -171,6 +172,8 @@ enum Command {
     /// What kubeadm pins to addresses: write a cluster without, find it, mend it
     #[command(subcommand)]
     Kubeadm(kubeadm::KubeadmCommand),
+    #[command(flatten)]
+    Records(peers::RecordsCommand),
     /// Make a kubeconfig for a machine outside of the cluster, from admin.conf
     Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Show all of it in a scratch folder, without root
@@ -224,6 +227,7 @@ fn run(cli: Cli, certificates: &Certificates) -> Result<u8, Failure> {
         Command::Provisioned(args) => event::provisioned(&context, args),
         Command::Certs(command) => (certificates.certs)(&context, command),
         Command::Kubeadm(command) => (certificates.kubeadm)(&context, command),
+        Command::Records(command) => (certificates.records)(&context, command),
         Command::Kubeconfig(args) => (certificates.kubeconfig)(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions { shell } => {

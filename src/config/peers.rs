@@ -29,6 +29,9 @@ pub struct Peers {
     pub multicast: bool,
     /// Whom to ask besides the nodes that are known, in the order of the file.
     pub seeds: Vec<Seed>,
+    /// Where Prometheus may ask, on loopback; nowhere unless the file says so. Any process of the machine
+    /// may ask there, and learns who is in the cluster and where, so it is for the operator to want it.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Whether nodes tell each other.
@@ -66,6 +69,7 @@ impl Default for Peers {
             listen: Vec::new(),
             multicast: true,
             seeds: Vec::new(),
+            metrics: None,
         }
     }
 }
@@ -87,7 +91,7 @@ pub(super) fn read(
     claims: &mut Claims,
     report: &mut Report,
 ) -> Option<Peers> {
-    let known = ["mode", "port", "listen", "multicast", "seeds"];
+    let known = ["mode", "port", "listen", "multicast", "seeds", "metrics"];
     let section = file.section("peers", &known, report)?;
     let default = Peers::default();
     let mode = section.or_parsed("mode", "auto", report, |text| match text {
@@ -114,12 +118,30 @@ pub(super) fn read(
     let seeds = section.or("seeds", Vec::new, report, |list, report| {
         seeds(list, port.unwrap_or(PORT), names, rules, report)
     });
+    let metrics = section.or(
+        "metrics",
+        || None,
+        report,
+        |value, report| {
+            value.parsed_by(
+                |text| match text {
+                    "off" => Ok(None),
+                    text => scalar::loopback(text).map(Some),
+                },
+                report,
+            )
+        },
+    );
+    if let (Some(Mode::Auto), Some(Some(socket))) = (mode, metrics) {
+        claims.socket(section.at("metrics"), socket, report);
+    }
     Some(Peers {
         mode: mode?,
         port: port?,
         listen: listen?,
         multicast: multicast?,
         seeds: seeds?,
+        metrics: metrics?,
     })
 }
 

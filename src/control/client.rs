@@ -136,36 +136,37 @@ impl Service {
         patience: Duration,
     ) -> Result<T, Error> {
         let late = || self.unreachable(format!("no answer within {} s", patience.as_secs_f32()));
-        let talking = async {
-            let stream = self.connect(root).await?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let talking =
+            async {
+                let stream = self.connect(root).await?;
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                        .await
+                        .map_err(|error| self.broken(error))?;
+                let driver = tokio::spawn(connection);
+                let request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("host", "stayput")
+                    .header("content-type", "application/json")
+                    .body(Full::new(body))
+                    .map_err(|error| self.unreachable(error))?;
+                let response = sender
+                    .send_request(request)
                     .await
                     .map_err(|error| self.broken(error))?;
-            let driver = tokio::spawn(connection);
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header("host", "stayput")
-                .header("content-type", "application/json")
-                .body(Full::new(body))
-                .map_err(|error| self.unreachable(error))?;
-            let response = sender
-                .send_request(request)
-                .await
-                .map_err(|error| self.broken(error))?;
-            let status = response.status();
-            let limited = Limited::new(response.into_body(), ANSWER_LIMIT);
-            let body = limited.collect().await.map_err(|error| {
-                match error.downcast::<hyper::Error>() {
-                    Ok(error) => self.broken(*error),
-                    Err(error) => self.unreachable(error),
-                }
-            });
-            let bytes = body?.to_bytes();
-            driver.abort();
-            Ok((status, bytes))
-        };
+                let status = response.status();
+                let limited = Limited::new(response.into_body(), ANSWER_LIMIT);
+                let body = limited.collect().await.map_err(|error| {
+                    match error.downcast::<hyper::Error>() {
+                        Ok(error) => self.broken(*error),
+                        Err(error) => self.unreachable(error),
+                    }
+                });
+                let bytes = body?.to_bytes();
+                driver.abort();
+                Ok((status, bytes))
+            };
         let talked = tokio::time::timeout(patience, talking).await;
         let (status, bytes) = talked.map_err(|_| late())??;
         if status == StatusCode::OK {
@@ -250,7 +251,10 @@ mod tests {
             assert!(matches!(meaning(code), Error::Failed { .. }), "{code}");
         }
         for code in [302, 400, 404, 405, 408, 413, 418] {
-            assert!(matches!(meaning(code), Error::Misunderstood { .. }), "{code}");
+            assert!(
+                matches!(meaning(code), Error::Misunderstood { .. }),
+                "{code}"
+            );
         }
     }
 

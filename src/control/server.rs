@@ -171,10 +171,7 @@ fn stopping() -> Reply {
     failure(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
 }
 
-async fn order(
-    command: Result<Command, Reply>,
-    orders: &mpsc::Sender<Order>,
-) -> Reply {
+async fn order(command: Result<Command, Reply>, orders: &mpsc::Sender<Order>) -> Reply {
     let command = match command {
         Ok(command) => command,
         Err(response) => return response,

@@ -124,11 +124,15 @@ impl Export {
             serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
         if read.format != FORMAT {
             let format = read.format.escape_debug().to_string();
-            return Err(malformed(format!("its format is '{format}', not '{FORMAT}'")));
+            return Err(malformed(format!(
+                "its format is '{format}', not '{FORMAT}'"
+            )));
         }
         if read.records.len() > ENTRIES {
             let count = read.records.len();
-            return Err(malformed(format!("{count} records; at most {ENTRIES} are read")));
+            return Err(malformed(format!(
+                "{count} records; at most {ENTRIES} are read"
+            )));
         }
         if read.cluster != *cluster {
             return Err(Error::Cluster {

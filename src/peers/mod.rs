@@ -15,6 +15,7 @@
 //! - [`ledger`] is the join of all records that were ever accepted: the order in which they came, and how
 //!   often, makes no difference. [`store`] keeps it across restarts.
 //! - [`carry`] is how records come to a node by hand; [`control`] how the process that has them is asked.
+//! - [`offline`] takes records in where no process does. [`order`] is what an operator may have a master say of others.
 //! - [`duty`] tells when a master has to speak, [`pace`] how often against another of its own name.
 
 pub mod carry;
@@ -24,6 +25,8 @@ pub mod daemon;
 pub mod duty;
 pub mod gossip;
 pub mod ledger;
+pub mod offline;
+pub mod order;
 pub mod pace;
 pub mod record;
 pub mod sign;

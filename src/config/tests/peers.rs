@@ -237,3 +237,47 @@ const MISTAKES: &[(&str, &str)] = &[
         "5:27: peers.seeds[1]: is given twice; keep one",
     ),
 ];
+
+#[test]
+fn figures_are_shown_on_loopback_and_only_when_asked_for() {
+    let metrics = |more: &str| {
+        parse(&with(&format!("peers: {{{more}}}")))
+            .unwrap()
+            .peers
+            .metrics
+    };
+    assert_eq!(metrics(""), None);
+    assert_eq!(metrics("metrics: off"), None);
+    let all = [
+        ("'127.0.0.1:9442'", "127.0.0.1:9442"),
+        ("'[::1]:1'", "[::1]:1"),
+    ];
+    for (text, want) in all {
+        assert_eq!(
+            metrics(&format!("metrics: {text}")),
+            Some(want.parse().unwrap())
+        );
+    }
+    for (more, want) in [
+        (
+            "metrics: '10.0.0.1:9442'",
+            "5:18: peers.metrics: 10.0.0.1 can be reached from outside; use loopback, such as 127.0.0.1:9442",
+        ),
+        (
+            "metrics: 127.0.0.1",
+            "5:18: peers.metrics: '127.0.0.1' has no port; write 127.0.0.1:PORT",
+        ),
+        (
+            "metrics: '127.0.0.1:8442'",
+            "5:18: peers.metrics: port 8442 (127.0.0.1:8442) belongs to peers.port by default; choose another one",
+        ),
+        (
+            "metrics: '127.0.0.1:8404'",
+            "5:18: peers.metrics: port 8404 (127.0.0.1:8404) belongs to haproxy.stats by default; choose another one",
+        ),
+        ("mode: off, metrics: '127.0.0.1:8404'", ""),
+    ] {
+        let more = format!("peers: {{{more}}}");
+        assert_eq!(problems(&with(&more)).join("\n"), want, "{more}");
+    }
+}

@@ -214,34 +214,94 @@ fn counters(picture: &Picture) -> Vec<Figure> {
     let failures = traffic.failures.iter();
     let failures = failures.map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
     vec![
-        counter("records_taken", "Records that were taken, own ones too", counts.taken),
-        counter("records_refused", "Records that were refused", counts.refused),
-        counter("records_signed", "Records that this node has signed", counts.signed),
+        counter(
+            "records_taken",
+            "Records that were taken, own ones too",
+            counts.taken,
+        ),
+        counter(
+            "records_refused",
+            "Records that were refused",
+            counts.refused,
+        ),
+        counter(
+            "records_signed",
+            "Records that this node has signed",
+            counts.signed,
+        ),
         counter(
             "frames_refused",
             "Frames that were not to be taken, records aside",
             counts.malformed,
         ),
-        counter("multicast_sent", "Datagrams that were sent by multicast", counts.multicast_sent),
-        counter("multicast_heard", "Datagrams that were heard by multicast", counts.multicast_heard),
+        counter(
+            "multicast_sent",
+            "Datagrams that were sent by multicast",
+            counts.multicast_sent,
+        ),
+        counter(
+            "multicast_heard",
+            "Datagrams that were heard by multicast",
+            counts.multicast_heard,
+        ),
         counter(
             "multicast_dropped",
             "Datagrams of multicast that were too many to be looked at",
             counts.multicast_dropped,
         ),
         counter("pulls_made", "Pulls that brought something", counts.pulled),
-        counter("pulls_answered", "Pulls of others that were answered", traffic.pulls),
-        counter("agent_told", "Times that the agent was told what counts", counts.told_agent),
-        counter("save_failures", "Saves of the records that failed", counts.save_failures),
+        counter(
+            "pulls_answered",
+            "Pulls of others that were answered",
+            traffic.pulls,
+        ),
+        counter(
+            "agent_told",
+            "Times that the agent was told what counts",
+            counts.told_agent,
+        ),
+        counter(
+            "save_failures",
+            "Saves of the records that failed",
+            counts.save_failures,
+        ),
         gauge("connections", "Connections now", traffic.connections),
-        counter("connections_accepted", "Connections that others made", traffic.accepted),
-        counter("connections_dialled", "Connections that this node made", traffic.dialled),
-        counter("dials_failed", "Attempts to dial that failed", traffic.unreachable),
+        counter(
+            "connections_accepted",
+            "Connections that others made",
+            traffic.accepted,
+        ),
+        counter(
+            "connections_dialled",
+            "Connections that this node made",
+            traffic.dialled,
+        ),
+        counter(
+            "dials_failed",
+            "Attempts to dial that failed",
+            traffic.unreachable,
+        ),
         counter("frames_received", "Frames that came", traffic.frames_in),
-        counter("frames_sent", "Frames that were written", traffic.frames_out),
-        counter("received_bytes", "Bytes of frames that came", traffic.bytes_in),
-        counter("sent_bytes", "Bytes of frames that were written", traffic.bytes_out),
-        counter("frames_dropped", "Frames that were never written", traffic.dropped),
+        counter(
+            "frames_sent",
+            "Frames that were written",
+            traffic.frames_out,
+        ),
+        counter(
+            "received_bytes",
+            "Bytes of frames that came",
+            traffic.bytes_in,
+        ),
+        counter(
+            "sent_bytes",
+            "Bytes of frames that were written",
+            traffic.bytes_out,
+        ),
+        counter(
+            "frames_dropped",
+            "Frames that were never written",
+            traffic.dropped,
+        ),
         Figure {
             counts: true,
             ..family(

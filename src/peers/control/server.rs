@@ -152,7 +152,11 @@ async fn take(offer: Offer, commands: &mpsc::Sender<Command>) -> Reply {
         return refused("a record is no base64; nothing was taken".to_owned());
     };
     let (reply, verdicts) = oneshot::channel();
-    if commands.send(Command::Offer { records, reply }).await.is_err() {
+    if commands
+        .send(Command::Offer { records, reply })
+        .await
+        .is_err()
+    {
         return stopping();
     }
     match verdicts.await {
