@@ -20,6 +20,8 @@ pub const RUN_FOLDER: &str = "/run/stayput";
 pub const BOOK: &str = "/run/stayput/lock";
 /// The lock on certificates and keys.
 pub const CERTIFICATES: &str = "/run/stayput/certs.lock";
+/// The lock of the process by which nodes tell each other where masters are.
+pub const PEERS: &str = "/run/stayput/peers.lock";
 
 /// The lock, held until it is dropped.
 ///

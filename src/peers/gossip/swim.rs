@@ -122,7 +122,9 @@ impl<L: Ledger> Gossip<L> {
         let least = members
             .filter_map(|member| {
                 let who = member.id().who();
-                let silent = self.last_contact(who).map_or(now, |heard| now.saturating_sub(heard));
+                let silent = self
+                    .last_contact(who)
+                    .map_or(now, |heard| now.saturating_sub(heard));
                 let master = matches!(who, Who::Master(name) if self.masters.contains_key(name));
                 let down = member.state() == State::Down;
                 let never = self.contacts.get(who).is_none() && !master;
