@@ -198,6 +198,7 @@ impl Engine {
     /// Takes an event into the book alone; a later [`Self::repair`] saves and shows it.
     pub fn hear(&mut self, event: &Event) -> Result<(), Rejection> {
         let next = book::reduce(&self.book, event, clock::unix_now())?;
+        masters::must_remain(&self.file, &next)?;
         self.replace_book(next);
         if let Event::Told { name, .. } = event {
             self.notices.extend(masters::overridden(&self.book, name));
@@ -251,11 +252,13 @@ impl Engine {
     ) -> Result<Pending, Rejection> {
         let started = Instant::now();
         let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
-        if cluster != *self.file && next.generation == self.book.generation {
+        let cluster = Arc::new(cluster);
+        masters::must_remain(&cluster, &next)?;
+        if cluster != self.file && next.generation == self.book.generation {
             // Aliases and times to live are in the zone, too: its serial has to grow.
             next = next.renumbered(clock::unix_now());
         }
-        self.file = Arc::new(cluster);
+        self.file = cluster;
         self.replace_book(next);
         // Also where the book stays as it is.
         self.cluster = masters::effective(&self.file, &self.book);

@@ -31,7 +31,7 @@ fn post(sandbox: &Sandbox, body: &Value) -> (u16, Value) {
 }
 
 /// The same of a good set; the report.
-fn posted(sandbox: &Sandbox, records: &[(&str, &str, u64)]) -> Value {
+pub(crate) fn posted(sandbox: &Sandbox, records: &[(&str, &str, u64)]) -> Value {
     let (code, report) = post(sandbox, &set(records));
     assert_eq!(code, 200, "{report}");
     report
@@ -69,17 +69,14 @@ fn masters(status: &Value) -> Vec<String> {
 fn shown(sandbox: &Sandbox, label: &str, address: Option<&str>) {
     let (hosts, haproxy) = (sandbox.hosts(), sandbox.read("srv/haproxy.cfg"));
     let server = format!("server {label} ");
-    match address {
-        Some(address) => {
-            let line = format!("{address} {label}.prod.k8s.internal {label}\n");
-            assert!(hosts.contains(&line), "{hosts}");
-            let server = format!("{server}{address}:{}", sandbox.api_port());
-            assert!(haproxy.contains(&server), "{haproxy}");
-        }
-        None => {
-            assert!(!hosts.contains(label), "{hosts}");
-            assert!(!haproxy.contains(&server), "{haproxy}");
-        }
+    if let Some(address) = address {
+        let line = format!("{address} {label}.prod.k8s.internal {label}\n");
+        assert!(hosts.contains(&line), "{hosts}");
+        let server = format!("{server}{address}:{}", sandbox.api_port());
+        assert!(haproxy.contains(&server), "{haproxy}");
+    } else {
+        assert!(!hosts.contains(label), "{hosts}");
+        assert!(!haproxy.contains(&server), "{haproxy}");
     }
     assert_eq!(dig(sandbox, label), address.unwrap_or_default());
 }
