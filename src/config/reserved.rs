@@ -1,6 +1,8 @@
 //! Names that cannot be ours, because a resolver or the hosts file treats them in its own way.
 
+use super::identities;
 use crate::name::Name;
+use crate::pki::identity;
 
 /// The responder's own name, below the domain.
 const RESPONDER: &str = "ns";
@@ -63,6 +65,9 @@ pub(crate) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
         return Err(format!(
             "'{name}' is the responder's own name; choose another one"
         ));
+    }
+    if domain.is_some_and(|domain| identity::is_reserved(name.as_str(), domain)) {
+        return Err(identities::reserved(name.as_str()));
     }
     if domain == Some(name) {
         return Err(format!(
