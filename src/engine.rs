@@ -16,6 +16,7 @@ mod open;
 mod pending;
 mod show;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tracing::info;
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Origin, Rejection};
 use crate::clock;
+use crate::config::peers::Mode;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
 use crate::masters;
@@ -198,10 +200,17 @@ impl Engine {
     /// Takes an event into the book alone; a later [`Self::repair`] saves and shows it.
     pub fn hear(&mut self, event: &Event) -> Result<(), Rejection> {
         let next = book::reduce(&self.book, event, clock::unix_now())?;
-        self.replace_book(next);
+        self.take_over(next)?;
         if let Event::Told { name, .. } = event {
             self.notices.extend(masters::overridden(&self.book, name));
         }
+        Ok(())
+    }
+
+    /// Puts a book in force that comes from the one in force.
+    fn take_over(&mut self, next: Book) -> Result<(), Rejection> {
+        masters::must_remain(&self.file, &next)?;
+        self.replace_book(next);
         Ok(())
     }
 
@@ -250,12 +259,14 @@ impl Engine {
         node: Node,
     ) -> Result<Pending, Rejection> {
         let started = Instant::now();
-        let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
-        if cluster != *self.file && next.generation == self.book.generation {
+        let mut next = declare(&self.book, &cluster, clock::unix_now())?;
+        let cluster = Arc::new(cluster);
+        masters::must_remain(&cluster, &next)?;
+        if cluster != self.file && next.generation == self.book.generation {
             // Aliases and times to live are in the zone, too: its serial has to grow.
             next = next.renumbered(clock::unix_now());
         }
-        self.file = Arc::new(cluster);
+        self.file = cluster;
         self.replace_book(next);
         // Also where the book stays as it is.
         self.cluster = masters::effective(&self.file, &self.book);
@@ -370,10 +381,23 @@ pub fn shared(address: IpAddr, owners: &[Name]) -> String {
     format!("{address} is held by {}", owners.join(" and "))
 }
 
-/// What the cluster file says of the masters, as an event. It takes the file as it was read, not what
-/// records have made of it.
-pub fn declared(cluster: &Cluster) -> Event {
-    let masters = cluster.masters.iter();
+/// The book after the cluster file was read, as it was read: not what records have made of it. Where the
+/// file turns [`peers`](crate::config::peers) off, no record counts any more; who is where stays.
+pub fn declare(book: &Book, file: &Cluster, now: u64) -> Result<Book, Rejection> {
+    let mut book = Cow::Borrowed(book);
+    if file.peers.mode == Mode::Off && !book.signed.is_empty() {
+        let nothing = Event::Recorded {
+            records: BTreeMap::new(),
+            own: None,
+        };
+        book = Cow::Owned(book::reduce(&book, &nothing, now)?);
+    }
+    book::reduce(&book, &declared(file), now)
+}
+
+/// What the cluster file says of the masters, as an event.
+pub fn declared(file: &Cluster) -> Event {
+    let masters = file.masters.iter();
     Event::Declared(
         masters
             .map(|master| (master.name.clone(), master.addresses.clone()))

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::book::{Book, Origin};
+use crate::book::{Book, Origin, Rejection};
 use crate::clock;
 use crate::config::cluster::Master;
 use crate::config::{Cluster, reserved};
@@ -29,6 +29,14 @@ pub fn effective(file: &Arc<Cluster>, book: &Book) -> Arc<Cluster> {
         stable: None,
     }));
     Arc::new(cluster)
+}
+
+/// Refuses a book that leaves nobody: who is added under a name that cannot be a master's is none.
+pub fn must_remain(file: &Arc<Cluster>, book: &Book) -> Result<(), Rejection> {
+    if effective(file, book).masters.is_empty() {
+        return Err(Rejection::AllRemoved);
+    }
+    Ok(())
 }
 
 fn added<'a>(file: &'a Cluster, book: &'a Book) -> impl Iterator<Item = &'a Name> {
@@ -187,6 +195,20 @@ mod tests {
                     .flatten()
                     .any(|it| it == sample::ips(&["10.77.0.9"])[0])
             );
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_a_master_is_not_the_last_one() {
+        let removed = ["master-1", "master-2", "master-3"].map(|it| format!("{it}.k8s.internal"));
+        for (last, remains) in [("api.k8s.internal", false), ("master-4.k8s.internal", true)] {
+            let mut records: Vec<_> = removed.iter().map(|name| (name.as_str(), "")).collect();
+            records.push((last, "10.77.0.9"));
+            let file = sample::three([1, 2, 3]).cluster;
+            let view = recorded(&records);
+            assert_eq!(must_remain(&file, &view.book).is_ok(), remains, "{last}");
+            // Made from a view's cluster it is the same again.
+            assert_eq!(effective(&view.cluster, &view.book), view.cluster);
         }
     }
 

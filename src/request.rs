@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{self, AddressError, Loopback};
 use crate::book::{Event, Rejection, Says, Signed};
+use crate::config::peers::Mode;
 use crate::name::{Name, NameError};
 use crate::peers::statement::ADDRESSES;
 use crate::view::View;
@@ -77,6 +78,11 @@ pub enum Refusal {
     /// The book refuses.
     #[error("{0}")]
     Rejected(#[from] Rejection),
+    /// The cluster file does without records.
+    #[error(
+        "the cluster file says `peers: {{mode: off}}`, so signed records are not followed; take that out to have them followed"
+    )]
+    PeersOff,
     /// More than any cluster has.
     #[error("{count} signed records; there can be {MASTERS} at most")]
     TooMany {
@@ -115,6 +121,9 @@ pub fn recorded(
     records: &Records,
     loopback: Loopback,
 ) -> Result<(Event, Vec<String>), Refusal> {
+    if view.cluster.peers.mode == Mode::Off && !records.records.is_empty() {
+        return Err(Refusal::PeersOff);
+    }
     let count = records.records.len();
     if count > MASTERS {
         return Err(Refusal::TooMany { count });

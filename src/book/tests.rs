@@ -323,7 +323,7 @@ fn a_removal_outranks_everything_until_it_is_lifted() {
 fn nothing_takes_the_last_master_out() {
     let file = declared(&[("m1.x", "10.0.0.1"), ("m2.x", "10.0.0.2")]);
     let all = recorded(&[("m1.x", "removed", 7), ("m2.x", "removed", 7)]);
-    let book = after(&[file.clone()]);
+    let book = after(std::slice::from_ref(&file));
     assert_eq!(reduce(&book, &all, 1), Err(Rejection::AllRemoved));
     // A third that has signed is left.
     let third = recorded(&[

@@ -191,9 +191,13 @@ impl Cli {
         self.global.output == Output::Json
     }
 
-    /// Whether the agent was asked for, which logs more by itself.
+    /// Whether a process was asked for that runs for ever, and logs more by itself.
     fn is_agent(&self) -> bool {
-        matches!(self.command, Command::Run(_))
+        match &self.command {
+            Command::Run(_) => true,
+            Command::Records(command) => command.is_process(),
+            _ => false,
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output};
-use crate::book::{self, Book, Record, Says, Signed};
+use crate::book::{Book, Record, Says, Signed};
 use crate::clock;
 use crate::control::client;
-use crate::engine::declared;
+use crate::engine::declare;
 use crate::provision::Provision;
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
@@ -125,7 +125,7 @@ pub(super) fn saved(context: &Context, root: &Root) -> Result<(View, Provision),
         }
         Loaded::Unreadable(unreadable) => return Err(unreadable.into()),
     };
-    let book = book::reduce(&state.book, &declared(&cluster), clock::unix_now())?;
+    let book = declare(&state.book, &cluster, clock::unix_now())?;
     let complete = state.provision.complete.is_some();
     let view = View::new(cluster.into(), node.into(), book.into(), complete);
     Ok((view, state.provision))

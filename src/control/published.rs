@@ -133,3 +133,54 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture;
+    use crate::provision::Provision;
+    use crate::sample;
+    use tokio::time::Instant;
+
+    fn status(octet: u8, generation: u64) -> Status {
+        let mut view = sample::three([octet, 2, 3]);
+        let mut book = crate::book::Book::clone(&view.book);
+        book.generation = generation;
+        view.book = book.into();
+        picture::of(&picture::Input {
+            view: &view,
+            provision: Provision::default(),
+            agent: None,
+            problems: &[],
+            left_out: &[],
+            upstream_errors: &BTreeMap::new(),
+            certificates: None,
+            kubeadm: None,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_woken_by_another_generation_or_in_the_end() {
+        let publisher = Publisher::new(status(1, 7));
+        let readers = publisher.readers();
+        let started = Instant::now();
+        for known in [None, Some(6), Some(8)] {
+            assert_eq!(readers.watch(known).await.generation, 7, "{known:?}");
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO);
+
+        let waiting = tokio::spawn(async move { readers.watch(Some(7)).await });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        publisher.publish(status(1, 7));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!waiting.is_finished());
+        publisher.publish(status(9, 8));
+        let watched = waiting.await.unwrap();
+        assert_eq!(started.elapsed(), Duration::from_secs(20));
+        let first = &watched.masters["master-1.k8s.internal"];
+        assert_eq!(first.addresses, sample::ips(&["10.77.0.9"]));
+
+        assert_eq!(publisher.readers().watch(Some(8)).await, watched);
+        assert_eq!(started.elapsed(), Duration::from_secs(20) + LONGEST);
+    }
+}

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::lanes::Lanes;
-use super::{Engine, Saved, declared};
+use super::{Engine, Saved, declare};
 use crate::book::Rejection;
+use crate::clock;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
 use crate::masters;
@@ -53,7 +54,6 @@ impl Engine {
         };
         let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
         health.entry(Surface::State).or_default().notices = notices;
-        let event = declared(&cluster);
         let (sender, news) = mpsc::unbounded_channel();
         let file = Arc::new(cluster);
         let mut engine = Self {
@@ -76,7 +76,8 @@ impl Engine {
             observation: None,
             health,
         };
-        engine.hear(&event)?;
+        let next = declare(&engine.book, &engine.file, clock::unix_now())?;
+        engine.take_over(next)?;
         Ok(engine)
     }
 }

@@ -13,6 +13,7 @@
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
@@ -87,8 +88,7 @@ impl MasterCertificate {
             return Err(Error::Organization(listed(&organizations)));
         }
         let master = named(&x509, domain)?;
-        check_usages(&x509)
-            .map_err(|error| error.unwrap_or_else(|| malformed("its usages".into())))?;
+        check_usages(&x509)?;
         Ok(Self {
             master,
             certificate,
@@ -154,15 +154,16 @@ pub fn name_of(master: &Name, domain: &Name) -> Option<Name> {
     Name::parse(&format!("{label}.{LABEL}.{domain}")).ok()
 }
 
-/// `anyExtendedKeyUsage` is not taken for both. The inner error: they cannot be read.
-fn check_usages(x509: &X509Certificate<'_>) -> Result<(), Option<Error>> {
-    let extended = x509.extended_key_usage().map_err(|_| None)?;
+/// `anyExtendedKeyUsage` is not taken for both.
+fn check_usages(x509: &X509Certificate<'_>) -> Result<(), Error> {
+    let malformed = |error: X509Error| Error::Malformed(error.to_string());
+    let extended = x509.extended_key_usage().map_err(malformed)?;
     if !extended.is_some_and(|usage| usage.value.server_auth && usage.value.client_auth) {
-        return Err(Some(Error::Usage));
+        return Err(Error::Usage);
     }
-    let usage = x509.key_usage().map_err(|_| None)?;
+    let usage = x509.key_usage().map_err(malformed)?;
     if usage.is_some_and(|usage| !usage.value.digital_signature()) {
-        return Err(Some(Error::KeyUsage));
+        return Err(Error::KeyUsage);
     }
     Ok(())
 }

@@ -2,14 +2,12 @@
 //! ([`lock::PEERS`](crate::lock::PEERS)).
 
 use super::control::message::{Verdict, Word};
-use super::ledger::{Ledger, Outcome, Word as Says};
+use super::ledger::{Ledger, Outcome};
 use super::record::Record;
 use super::store::{self, Loaded, Unreadable};
 use super::trust::Trust;
 use super::verify::verify;
-use crate::book::{self, Signed};
 use crate::file;
-use crate::request::Records;
 use crate::root::Root;
 
 /// What was done.
@@ -117,21 +115,5 @@ impl From<Word> for Verdict {
             verdict,
             reason: None,
         }
-    }
-}
-
-/// What a ledger says of masters, for the agent's book.
-pub fn said(ledger: &Ledger) -> Records {
-    let effective = ledger.effective().into_iter();
-    let signed = effective.map(|(name, effective)| {
-        let says = match effective.word {
-            Says::At(addresses) => book::Says::At(addresses),
-            Says::Removed => book::Says::Removed,
-        };
-        let version = effective.version;
-        (name, Signed { version, says })
-    });
-    Records {
-        records: signed.collect(),
     }
 }

@@ -31,7 +31,7 @@ fn post(sandbox: &Sandbox, body: &Value) -> (u16, Value) {
 }
 
 /// The same of a good set; the report.
-fn posted(sandbox: &Sandbox, records: &[(&str, &str, u64)]) -> Value {
+pub(crate) fn posted(sandbox: &Sandbox, records: &[(&str, &str, u64)]) -> Value {
     let (code, report) = post(sandbox, &set(records));
     assert_eq!(code, 200, "{report}");
     report
@@ -69,17 +69,14 @@ fn masters(status: &Value) -> Vec<String> {
 fn shown(sandbox: &Sandbox, label: &str, address: Option<&str>) {
     let (hosts, haproxy) = (sandbox.hosts(), sandbox.read("srv/haproxy.cfg"));
     let server = format!("server {label} ");
-    match address {
-        Some(address) => {
-            let line = format!("{address} {label}.prod.k8s.internal {label}\n");
-            assert!(hosts.contains(&line), "{hosts}");
-            let server = format!("{server}{address}:{}", sandbox.api_port());
-            assert!(haproxy.contains(&server), "{haproxy}");
-        }
-        None => {
-            assert!(!hosts.contains(label), "{hosts}");
-            assert!(!haproxy.contains(&server), "{haproxy}");
-        }
+    if let Some(address) = address {
+        let line = format!("{address} {label}.prod.k8s.internal {label}\n");
+        assert!(hosts.contains(&line), "{hosts}");
+        let server = format!("{server}{address}:{}", sandbox.api_port());
+        assert!(haproxy.contains(&server), "{haproxy}");
+    } else {
+        assert!(!hosts.contains(label), "{hosts}");
+        assert!(!haproxy.contains(&server), "{haproxy}");
     }
     assert_eq!(dig(sandbox, label), address.unwrap_or_default());
 }
@@ -523,4 +520,54 @@ fn a_master_that_was_removed_says_so_and_is_a_client_of_the_others() {
     posted(&sandbox, &[]);
     assert_eq!(dig(&sandbox, "master-1"), MASTERS[0]);
     assert!(!sandbox.read("srv/haproxy.cfg").contains("server master-2 "));
+}
+
+#[test]
+fn where_peers_are_off_no_record_counts_and_nobody_is_lost() {
+    if !here(false, PROGRAMS) {
+        return;
+    }
+    let sandbox = Sandbox::worker();
+    let agent = sandbox.agent();
+    let signed = [
+        ("master-1", "127.77.0.21", 7),
+        ("master-2", "removed", 7),
+        ("master-4", "127.77.0.14", 7),
+    ];
+    posted(&sandbox, &signed);
+    let off = "peers: {mode: \"off\"}\n";
+    sandbox.write_cluster(&sandbox.cluster(&MASTERS, off));
+    let alone = |status: &Value| {
+        let want = [
+            "master-1 127.77.0.21 record",
+            "master-2 127.77.0.12 cluster-file",
+            "master-3 127.77.0.13 cluster-file",
+        ];
+        masters(status) == want
+    };
+    sandbox.shows("nobody is added or removed", alone);
+    let (code, body) = post(&sandbox, &set(&signed));
+    assert_eq!(code, 422, "{body}");
+    assert!(
+        body["error"].as_str().unwrap().contains("mode: off"),
+        "{body}"
+    );
+    posted(&sandbox, &[]);
+    drop(agent);
+    assert!(alone(&sandbox.status()));
+    let _agent = sandbox.agent();
+    assert!(alone(&sandbox.status()));
+    // The cluster file moves them again.
+    let moved = ["127.77.0.81", MASTERS[1], MASTERS[2]];
+    sandbox.write_cluster(&sandbox.cluster(&moved, off));
+    sandbox.shows("the file is followed", |status| {
+        masters(status)[0] == "master-1 127.77.0.81 cluster-file"
+    });
+    sandbox.write_cluster(&sandbox.cluster(&MASTERS, ""));
+    sandbox.shows("the file is followed", |status| {
+        masters(status)[0] == "master-1 127.77.0.11 cluster-file"
+    });
+    posted(&sandbox, &signed);
+    shown(&sandbox, "master-4", Some("127.77.0.14"));
+    shown(&sandbox, "master-2", None);
 }

@@ -2,14 +2,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::control::{curl, parts};
+use crate::records::posted;
 use crate::sandbox::{MASTERS, Sandbox};
-use crate::support::{eventually, here};
+use crate::support::{eventually, here, run};
 
 /// How many may wait at a time.
 const WATCHERS: usize = 8;
@@ -136,6 +138,58 @@ fn who_waits_is_answered_when_the_book_changes_and_only_so_many_wait() {
         assert_eq!(watched["own"]["addresses"], json!(["127.77.0.91"]));
         assert_eq!(watched["own"]["origin"], "event");
     }
+}
+
+/// What the agent runs in: a network of its own with one interface.
+const NETWORK: &str = "ip link set lo up
+    ip link add own type veth peer name other
+    ip link set other up
+    ip address add 10.77.0.21/24 dev own
+    ip link set own up
+    exec \"$@\"";
+
+#[test]
+fn an_address_of_the_own_interface_is_told_at_once_and_signed_afterwards() {
+    if !here(true, &["ip", "unshare", "nsenter"]) {
+        return;
+    }
+    let sandbox = Sandbox::new("master-1");
+    let stayput = sandbox.command(&["run", "--own-interface", "own"]);
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-ec", NETWORK, "sh"]);
+    command.arg(stayput.get_program()).args(stayput.get_args());
+    let agent = sandbox.ready(&mut command);
+    let own = || sandbox.status()["masters"][0].clone();
+    assert_eq!(own()["addresses"], json!(["10.77.0.21"]));
+    let mut known = generation(&sandbox);
+    let mut next = |wanted: &Value| {
+        eventually("the own master", || {
+            let (_, watched) = Watcher::behind(&sandbox, known).answered();
+            known = watched["generation"].as_u64().unwrap();
+            let own = json!([watched["own"]["addresses"], watched["own"]["origin"]]);
+            if own == *wanted {
+                Ok(())
+            } else {
+                Err(own.to_string())
+            }
+        });
+    };
+    let pid = agent.pid().to_string();
+    for change in ["del 10.77.0.21/24", "add 10.77.0.22/24"] {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid, "-n", "ip", "address"]);
+        run(command.args(change.split(' ')).args(["dev", "own"])).good();
+    }
+    next(&json!([["10.77.0.22"], "interface"]));
+    posted(&sandbox, &[("master-1", "10.77.0.22", 1_700_000_000)]);
+    next(&json!([["10.77.0.22"], "record"]));
+    // Somebody has signed something else with the same key: who waits learns that it is contradicted.
+    posted(&sandbox, &[("master-1", "10.77.0.99", 2_000_000_000)]);
+    next(&json!([["10.77.0.22"], "interface"]));
+    assert_eq!(own()["record"]["addresses"], json!(["10.77.0.99"]));
+    posted(&sandbox, &[("master-1", "10.77.0.22", 2_000_000_001)]);
+    next(&json!([["10.77.0.22"], "record"]));
+    assert_eq!(sandbox.status()["conflicts"], json!([]));
 }
 
 #[test]

@@ -6,6 +6,10 @@
 //! 250 ms for each address before the right one.
 
 #![allow(dead_code, reason = "tests and the benchmark take what they need")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a world that cannot be made fails the test"
+)]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
 pub(crate) mod ledger;
@@ -39,8 +43,8 @@ pub(crate) struct World {
     /// Frames and bytes since this was last taken.
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
-    /// Who has what is being watched, and since when.
-    watched: Option<(u32, u64)>,
+    /// Versions that are watched, and when each node that has them all got the last.
+    watched: Vec<(u32, u64)>,
     pub(crate) reached: Vec<Duration>,
     rng: SmallRng,
     events: BinaryHeap<Reverse<(Duration, u64)>>,
@@ -62,11 +66,18 @@ pub(crate) struct Node {
     pub(crate) saw: Vec<Output>,
     keeps: bool,
     wakes: Option<Duration>,
+    /// How often its connections were lost: frames of an earlier time do not arrive.
+    times: u32,
 }
 
 enum Event {
     Wake(usize),
-    Arrive(usize, usize, Vec<u8>),
+    Arrive {
+        from: usize,
+        to: usize,
+        times: (u32, u32),
+        frame: Vec<u8>,
+    },
 }
 
 /// Where a node listens after so many moves.
@@ -114,7 +125,7 @@ impl World {
             cut: false,
             frames: 0,
             bytes: 0,
-            watched: None,
+            watched: Vec::new(),
             reached: Vec::new(),
             rng: rng(seed),
             events: BinaryHeap::new(),
@@ -144,6 +155,7 @@ impl World {
                 saw: Vec::new(),
                 keeps: false,
                 wakes: None,
+                times: 0,
             });
             world.listening.insert(at, number);
             world.numbers.insert(own, number);
@@ -200,11 +212,27 @@ impl World {
 
     fn news(&mut self, number: usize) {
         self.masters_by_ledger(number);
-        if let Some((master, version)) = self.watched
-            && self.nodes[number].ledger.version(master) == version
-        {
+        if self.has_watched(number) {
             self.reached.push(self.now);
         }
+    }
+
+    fn has_watched(&self, number: usize) -> bool {
+        let ledger = &self.nodes[number].ledger;
+        let mut watched = self.watched.iter();
+        watched.all(|(master, version)| ledger.version(*master) == *version)
+    }
+
+    /// From now on it is watched who has the present records of these masters.
+    pub(crate) fn watch(&mut self, masters: &[usize]) {
+        let present = |master: &usize| {
+            let number = u32::try_from(*master).unwrap();
+            (number, self.nodes[*master].ledger.version(number))
+        };
+        self.watched = masters.iter().map(present).collect();
+        let all = 0..self.nodes.len();
+        let have = all.filter(|number| self.has_watched(*number)).count();
+        self.reached = vec![self.now; have];
     }
 
     /// What a node's own agent does with the records: it tells where the masters are.
@@ -246,7 +274,14 @@ impl World {
         let lost = self.rng.random_range(0..1_000) < self.loss;
         if !lost && !self.is_cut(from, to) {
             self.links.insert(link, self.now + delay);
-            self.at(self.now + delay, Event::Arrive(from, to, frame));
+            let times = (self.nodes[from].times, self.nodes[to].times);
+            let arrives = Event::Arrive {
+                from,
+                to,
+                times,
+                frame,
+            };
+            self.at(self.now + delay, arrives);
         }
     }
 
@@ -283,10 +318,16 @@ impl World {
                 self.nodes[number].wakes = None;
                 self.input(number, Input::Tick);
             }
-            Some(Event::Arrive(from, to, frame))
-                if !self.nodes[to].asleep && !self.is_cut(from, to) =>
-            {
-                self.arrives(from, to, &frame);
+            Some(Event::Arrive {
+                from,
+                to,
+                times,
+                frame,
+            }) => {
+                let same = times == (self.nodes[from].times, self.nodes[to].times);
+                if same && !self.nodes[to].asleep && !self.is_cut(from, to) {
+                    self.arrives(from, to, &frame);
+                }
             }
             _ => {}
         }
@@ -312,7 +353,7 @@ impl World {
                 return None;
             }
         }
-        Some(self.now - start)
+        Some(self.now.saturating_sub(start))
     }
 
     /// A master signs where it is. From now on it is watched who knows.
@@ -323,30 +364,42 @@ impl World {
         let version = node.ledger.version(number) + 1;
         let record = record(number, version, node.at);
         node.ledger.offer(&record, &own);
-        self.watched = Some((number, version));
-        self.reached = vec![self.now];
+        self.watch(&[master]);
         self.masters_by_ledger(master);
         self.input(master, Input::Tell(&record));
     }
 
-    /// A node gets another address: its connections are gone, and frames on their way to it.
+    /// Nodes get other addresses, all at the same moment.
+    pub(crate) fn move_at_once(&mut self, numbers: impl Iterator<Item = usize> + Clone) {
+        for number in numbers.clone() {
+            let before = self.nodes[number].at;
+            let SocketAddr::V4(v4) = before else { return };
+            let moves = v4.ip().octets()[1] + 1;
+            let at = place(number, moves);
+            self.listening.remove(&before);
+            self.listening.insert(at, number);
+            self.nodes[number].at = at;
+            self.disconnect(number);
+        }
+        for number in numbers {
+            let at = self.nodes[number].at;
+            self.input(number, Input::Moved(vec![at]));
+        }
+    }
+
     pub(crate) fn moves(&mut self, number: usize) {
-        let before = self.nodes[number].at;
-        let SocketAddr::V4(v4) = before else { return };
-        let moves = v4.ip().octets()[1] + 1;
-        let at = place(number, moves);
-        self.listening.remove(&before);
-        self.listening.insert(at, number);
+        self.move_at_once(number..=number);
+    }
+
+    fn disconnect(&mut self, number: usize) {
+        self.nodes[number].times += 1;
         self.links
             .retain(|link, _| link.0 != number && link.1 != number);
-        self.nodes[number].at = at;
-        self.input(number, Input::Moved(vec![at]));
     }
 
     pub(crate) fn sleeps(&mut self, number: usize) {
         self.nodes[number].asleep = true;
-        self.links
-            .retain(|link, _| link.0 != number && link.1 != number);
+        self.disconnect(number);
     }
 
     pub(crate) fn wakes_up(&mut self, number: usize) {

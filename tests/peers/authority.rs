@@ -13,7 +13,7 @@ pub(crate) const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
 
 pub(crate) const DOMAIN: &str = "k8s.internal";
-pub(crate) use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
+pub(crate) use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
 
 /// What stands in a certificate.
 #[derive(Debug, Clone)]
@@ -85,8 +85,8 @@ impl Leaf {
         for (kind, text) in &self.subject {
             params.distinguished_name.push(kind.clone(), text.clone());
         }
-        params.is_ca = self.is_ca.clone();
-        params.extended_key_usages = self.usages.clone();
+        params.is_ca = self.is_ca;
+        params.extended_key_usages.clone_from(&self.usages);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.not_before = OffsetDateTime::from_unix_timestamp(self.valid.start).unwrap();
         params.not_after = OffsetDateTime::from_unix_timestamp(self.valid.end).unwrap();

@@ -7,7 +7,7 @@ use rcgen::{DnType, IsCa};
 use stayput::peers::transport::frame::Purpose;
 use stayput::peers::transport::{Failure, Limits, Peer};
 
-use crate::authority::{Any, Authority, ClientAuth, CodeSigning, Leaf, NOW, Pair, ServerAuth};
+use crate::authority::{Any, Authority, ClientAuth, Leaf, NOW, Pair, ServerAuth};
 use crate::lab::{Machine, Node, soon};
 use crate::log::Log;
 use crate::raw::{Raw, frames, rest};
@@ -43,6 +43,7 @@ async fn heard(node: &mut Node, pair: &Pair) -> Option<Peer> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn masters_and_nodes_and_nobody_else() {
     let authority = Authority::new();
     let mut node = Machine::node(&authority, &Leaf::node("worker-1"))
@@ -59,6 +60,10 @@ async fn masters_and_nodes_and_nobody_else() {
 
     for (what, leaf) in [
         ("a master", master()),
+        (
+            "a master with two labels",
+            named("a.b.stayput.k8s.internal", &["a.b.stayput.k8s.internal"]),
+        ),
         ("a node", kubelet()),
         (
             "a node called like an address",
@@ -84,10 +89,6 @@ async fn masters_and_nodes_and_nobody_else() {
         // What the signers of the API issue to whoever asks and is approved.
         ("client only", master().usages(&[ClientAuth])),
         ("server only", master().usages(&[ServerAuth])),
-        (
-            "usages more than two",
-            master().usages(&[ServerAuth, ClientAuth, CodeSigning]),
-        ),
         ("any usage", master().usages(&[Any])),
         ("all usages", master().usages(&[])),
         ("two names", named(NAME, &[NAME, "api.k8s.internal"])),
@@ -108,10 +109,6 @@ async fn masters_and_nodes_and_nobody_else() {
         (
             "the master's own name",
             named("m.k8s.internal", &["m.k8s.internal"]),
-        ),
-        (
-            "two labels",
-            named("a.b.stayput.k8s.internal", &["a.b.stayput.k8s.internal"]),
         ),
         (
             "no label",
@@ -153,7 +150,7 @@ async fn masters_and_nodes_and_nobody_else() {
         assert_eq!(who, None, "{what}");
     }
     let known = node.handle.known();
-    assert_eq!(known.len(), 3, "only who finished a handshake: {known:?}");
+    assert_eq!(known.len(), 4, "only who finished a handshake: {known:?}");
 }
 
 #[tokio::test]
@@ -252,7 +249,7 @@ async fn a_clock_that_died_does_not_cut_a_node_off() {
         .await;
     let own = Leaf::node("worker-1").valid(NOW - 500..NOW + 5000);
     let mut node = Machine::node(&authority, &own).start().await;
-    for dead in [0, 1000, NOW - 1_000_000_000, NOW - 501] {
+    for dead in [0, 1000, NOW - 1_000_000_000, NOW - 801] {
         node.machine.clock.store(dead, Ordering::SeqCst);
         node.handle.moved_itself();
         node.send(&master, "x");
@@ -281,7 +278,7 @@ async fn nobody_is_believed_without_an_authority() {
 async fn it_does_not_talk_to_itself() {
     let authority = Authority::new();
     let mut node = Machine::node(&authority, &Leaf::node("worker-1"))
-        .start_with(Limits::default())
+        .start_with(&Limits::default())
         .await;
     node.send_at(node.at(), "x");
     soon("it is seen", node.counts(Failure::Unexpected, 1)).await;

@@ -11,7 +11,7 @@ use crate::lab::{Machine, Node, two, until};
 
 #[tokio::test]
 async fn one_connection_carries_both_directions() {
-    let (_, mut master, mut node) = two(Limits::default()).await;
+    let (_, mut master, mut node) = two(&Limits::default()).await;
     assert_eq!(master.peer().to_string(), "master master-1.k8s.internal");
     assert_eq!(node.peer(), Peer::Node("worker-1".into()));
     node.send_at(master.at(), "one");
@@ -42,8 +42,8 @@ async fn who_dial_each_other_at_once_end_with_one_connection_and_lose_nothing() 
             linger: Duration::from_millis(100),
             ..Limits::default()
         };
-        let mut a = machine("a").start_with(limits).await;
-        let mut b = machine("b").start_with(limits).await;
+        let mut a = machine("a").start_with(&limits).await;
+        let mut b = machine("b").start_with(&limits).await;
         for number in 0..50 {
             a.send(&b, &number.to_string());
             b.send(&a, &number.to_string());
@@ -97,7 +97,7 @@ async fn silent_connections_end_and_are_made_anew() {
         linger: Duration::from_millis(50),
         ..Limits::default()
     };
-    let (_, mut master, node) = two(limits).await;
+    let (_, mut master, node) = two(&limits).await;
     for round in 1..=3 {
         node.send(&master, "x");
         master.frame().await;
@@ -134,7 +134,7 @@ async fn whoever_moved_is_found_where_it_is_now() {
 
 #[tokio::test]
 async fn who_was_met_is_found_after_a_restart() {
-    let (authority, mut master, node) = two(Limits::default()).await;
+    let (authority, mut master, node) = two(&Limits::default()).await;
     node.send(&master, "x");
     master.frame().await;
     // The one that was dialled knows where the other listens, too.
@@ -143,7 +143,7 @@ async fn who_was_met_is_found_after_a_restart() {
     assert_eq!(kept[0].addresses, [node.at()]);
     kept[0].last -= 5;
     let again = Machine::master(&authority, &Leaf::master("master-1"));
-    let again = again.start_at(&[], Limits::default(), kept).await;
+    let again = again.start_at(&[], &Limits::default(), kept).await;
     let mut node = node;
     again
         .handle
@@ -156,7 +156,7 @@ async fn it_listens_everywhere_unless_it_is_told_where() {
     let authority = Authority::new();
     let machine = |name: &str| Machine::node(&authority, &Leaf::node(name));
     let start = async |name: &str, at: &[IpAddr]| {
-        machine(name).start_at(at, Limits::default(), vec![]).await
+        machine(name).start_at(at, &Limits::default(), vec![]).await
     };
     let a = start("a", &[]).await;
     let mut everywhere = start("b", &[]).await;
@@ -179,7 +179,7 @@ async fn it_listens_everywhere_unless_it_is_told_where() {
 
 #[tokio::test]
 async fn frames_of_every_size_and_none_that_is_too_large() {
-    let (_, mut master, node) = two(Limits::default()).await;
+    let (_, mut master, node) = two(&Limits::default()).await;
     let to = || To::Peer(master.peer(), vec![master.at()]);
     let sizes = [1, 2, 100, 4095, 4096, 4097, 16 << 10, 64 << 10];
     for size in sizes {
@@ -197,7 +197,7 @@ async fn frames_of_every_size_and_none_that_is_too_large() {
 
 #[tokio::test]
 async fn it_ends_with_its_receiver() {
-    let (_, master, node) = two(Limits::default()).await;
+    let (_, master, node) = two(&Limits::default()).await;
     node.send(&master, "x");
     until("they are connected", || {
         !node.handle.connections().is_empty()

@@ -20,7 +20,7 @@ async fn heard_as(node: &Node, by: &mut Node) -> Peer {
 
 #[tokio::test]
 async fn a_certificate_that_the_kubelet_renews_is_used_at_once() {
-    let (authority, mut master, node) = two(Limits::default()).await;
+    let (authority, mut master, node) = two(&Limits::default()).await;
     heard_as(&node, &mut master).await;
     let pair = authority.issue(&Leaf::node("renewed"));
     node.machine.turn_kubelet("2", &pair.together());
@@ -32,7 +32,7 @@ async fn a_certificate_that_the_kubelet_renews_is_used_at_once() {
 #[tokio::test]
 async fn a_file_that_is_half_written_changes_nothing_and_is_told_once() {
     let log = Log::new();
-    let (authority, mut master, node) = two(Limits::default()).await;
+    let (authority, mut master, node) = two(&Limits::default()).await;
     let old = node.peer();
     let (one, two) = (
         authority.issue(&Leaf::node("one")),
@@ -109,7 +109,7 @@ async fn a_master_whose_certificate_ended_is_still_a_node() {
 
 #[tokio::test]
 async fn another_authority_ends_what_the_old_one_allowed() {
-    let (_, mut master, node) = two(Limits::default()).await;
+    let (_, mut master, node) = two(&Limits::default()).await;
     heard_as(&node, &mut master).await;
     assert_eq!(master.handle.connections().len(), 1);
     let other = Authority::new();

@@ -21,7 +21,7 @@ async fn a_member_that_floods_is_slowed_then_cut_off_and_others_are_heard() {
         flood: Duration::from_secs(1),
         ..Limits::default()
     };
-    let (authority, mut master, node) = two(limits).await;
+    let (authority, mut master, node) = two(&limits).await;
     let pair = authority.issue(&Leaf::node("worker-6"));
     let raw = Raw::new(Some(pair.clone()));
     let flood = frames(&[&b"x"[..]; 1000]);
@@ -42,7 +42,7 @@ async fn a_member_that_floods_is_slowed_then_cut_off_and_others_are_heard() {
                 Incoming::Pull { .. } => panic!("nobody pulls"),
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "never cut off");
+        assert!(begun.elapsed() < crate::support::PATIENCE, "never cut off");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let most = 50 + 100 * (begun.elapsed().as_secs() + 1);
@@ -77,7 +77,7 @@ async fn frames_that_are_none_end_the_connection() {
         frame: Duration::from_millis(300),
         ..Limits::default()
     };
-    let (authority, mut master, _node) = two(limits).await;
+    let (authority, mut master, _node) = two(&limits).await;
     let pair = authority.issue(&Leaf::node("worker-6"));
     for (bytes, failure) in [
         (&[0, 0, 0, 0][..], Failure::Frame),
@@ -113,7 +113,7 @@ async fn one_that_does_not_read_is_given_up_and_holds_nobody() {
         write: Duration::from_millis(500),
         ..Limits::default()
     };
-    let (authority, mut master, mut node) = two(limits).await;
+    let (authority, mut master, mut node) = two(&limits).await;
     let pair = authority.issue(&Leaf::node("worker-6"));
     let raw = Raw::new(Some(pair));
     let deaf = raw
@@ -153,7 +153,7 @@ async fn what_cannot_be_sent_is_dropped_and_counted_and_sending_never_waits() {
         queue_frames: 8,
         ..Limits::default()
     };
-    let (_, _, node) = two(limits).await;
+    let (_, _, node) = two(&limits).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = nobody.local_addr().unwrap();
     drop(nobody);
@@ -175,7 +175,7 @@ async fn one_in_the_middle_that_drops_everything_only_costs_time() {
         handshake: Duration::from_millis(300),
         ..Limits::default()
     };
-    let (_, mut master, node) = two(limits).await;
+    let (_, mut master, node) = two(&limits).await;
     let middle = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = middle.local_addr().unwrap();
     let swallowing = tokio::spawn(async move {
@@ -206,7 +206,7 @@ async fn there_are_never_more_connections_than_may_be() {
         ..Limits::default()
     };
     let machine = Machine::master(&authority, &Leaf::master("master-1"));
-    let mut master = machine.start_with(limits).await;
+    let mut master = machine.start_with(&limits).await;
     let mut held = Vec::new();
     for number in 0..40 {
         let pair = authority.issue(&Leaf::node(&format!("n{number}")));

@@ -11,6 +11,7 @@ use stayput::name::Name;
 use stayput::peers::transport::{
     self, Answer, Contact, Failure, Handle, Incoming, Limits, Peer, Settings, To,
 };
+use stayput::pki::moment::{Moment, Synchronised};
 use stayput::root::Root;
 use stayput::writer::Writer;
 use tokio::sync::mpsc;
@@ -88,10 +89,10 @@ impl Machine {
     }
 
     pub(crate) async fn start(self) -> Node {
-        self.start_with(Limits::default()).await
+        self.start_with(&Limits::default()).await
     }
 
-    pub(crate) async fn start_with(self, limits: Limits) -> Node {
+    pub(crate) async fn start_with(self, limits: &Limits) -> Node {
         self.start_at(&[Ipv4Addr::LOCALHOST.into()], limits, Vec::new())
             .await
     }
@@ -99,7 +100,7 @@ impl Machine {
     pub(crate) async fn start_at(
         self,
         listen: &[IpAddr],
-        limits: Limits,
+        limits: &Limits,
         known: Vec<Contact>,
     ) -> Node {
         let settings = Settings {
@@ -109,10 +110,15 @@ impl Machine {
             port: 0,
             listen: listen.to_vec(),
             known,
-            limits,
+            limits: *limits,
         };
         let clock = self.clock.clone();
-        let clock = Arc::new(move || clock.load(Ordering::SeqCst));
+        let clock = Arc::new(move || Moment {
+            clock: clock.load(Ordering::SeqCst),
+            seen: 0,
+            synchronised: Synchronised::Unknown,
+            trusted: false,
+        });
         let (handle, incoming) = transport::start(settings, clock).await.unwrap();
         Node {
             machine: self,
@@ -203,7 +209,7 @@ pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// A master and a node of one cluster.
-pub(crate) async fn two(limits: Limits) -> (Authority, Node, Node) {
+pub(crate) async fn two(limits: &Limits) -> (Authority, Node, Node) {
     let authority = Authority::new();
     let master = Machine::master(&authority, &Leaf::master("master-1"));
     let node = Machine::node(&authority, &Leaf::node("worker-1"));

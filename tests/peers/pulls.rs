@@ -41,7 +41,8 @@ async fn who_has_no_certificate_or_one_that_ended_pulls() {
         ),
     ] {
         let node = machine.start().await;
-        let records: [&[u8]; 2] = [b"a record", &[7; 60_000]];
+        let much = vec![7; 60_000];
+        let records: [&[u8]; 2] = [b"a record", &much];
         for clock in [0, NOW - 100_000_000, NOW] {
             node.machine.clock.store(clock, Ordering::SeqCst);
             let pulling = node.handle.pull(master.at());
@@ -67,7 +68,7 @@ async fn without_a_certificate_nothing_is_sent() {
         patience: Duration::from_millis(100),
         ..Limits::default()
     };
-    let node = Machine::new(&authority).start_with(limits).await;
+    let node = Machine::new(&authority).start_with(&limits).await;
     assert_eq!(node.handle.own(), None);
     node.send_at(master.at(), "x");
     crate::lab::until("it is dropped", || {
@@ -123,15 +124,16 @@ async fn what_is_cut_off_is_not_taken_for_all() {
     let cutting = tokio::spawn(async move {
         let (mut near, _) = middle.accept().await.unwrap();
         let far = tokio::net::TcpStream::connect(real).await.unwrap();
-        let (mut read, mut write) = far.into_split();
-        let (mut near_read, mut near_write) = near.split();
-        let mut some = tokio::io::AsyncReadExt::take(&mut read, 30_000);
+        let (mut out, mut into) = far.into_split();
+        let (mut near_out, mut near_into) = near.split();
+        let mut some = tokio::io::AsyncReadExt::take(&mut out, 30_000);
         tokio::select! {
-            _ = tokio::io::copy(&mut some, &mut near_write) => {}
-            _ = tokio::io::copy(&mut near_read, &mut write) => {}
+            _ = tokio::io::copy(&mut some, &mut near_into) => {}
+            _ = tokio::io::copy(&mut near_out, &mut into) => {}
         }
     });
-    let big = [&[7_u8; 60_000][..]];
+    let much = vec![7; 60_000];
+    let big = [&much[..]];
     let pulling = node.handle.pull(at);
     let (pulled, _) = tokio::join!(pulling, answered(&mut master, &big));
     let error = pulled.unwrap_err();
@@ -149,7 +151,7 @@ async fn more_than_is_taken_is_refused() {
         pull_bytes: 1000,
         ..Limits::default()
     };
-    let node = Machine::new(&authority).start_with(limits).await;
+    let node = Machine::new(&authority).start_with(&limits).await;
     let pulling = node.handle.pull(master.at());
     let much = [&[7; 600][..]; 2];
     let (pulled, _) = tokio::join!(pulling, answered(&mut master, &much));
@@ -159,7 +161,7 @@ async fn more_than_is_taken_is_refused() {
 
 #[tokio::test]
 async fn one_that_pulls_is_not_listened_to() {
-    let (_, mut master, _node) = two(Limits::default()).await;
+    let (_, mut master, _node) = two(&Limits::default()).await;
     let more = frames(&[b"a record", b"pull again"]);
     let raw = Raw::new(None);
     let mut stream = raw.say(master.at(), Purpose::Pull, &more).await.unwrap();
@@ -186,7 +188,7 @@ async fn who_pulls_too_often_or_too_slowly_is_refused_and_members_are_heard() {
         write: Duration::from_millis(300),
         ..Limits::default()
     };
-    let (_, mut master, node) = two(limits).await;
+    let (_, mut master, node) = two(&limits).await;
     let raw = Raw::new(None);
     let mut held = Vec::new();
     for _ in 0..6 {
@@ -210,7 +212,7 @@ async fn openssl_pulls() {
     if !here(false, &["openssl"]) {
         return;
     }
-    let (_, mut master, _node) = two(Limits::default()).await;
+    let (_, mut master, _node) = two(&Limits::default()).await;
     let at = master.at();
     let client = tokio::task::spawn_blocking(move || {
         let mut client = Command::new("openssl")

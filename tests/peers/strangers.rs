@@ -32,8 +32,10 @@ async fn bytes(from: u8, to: SocketAddr, bytes: &[u8]) {
 #[tokio::test]
 async fn what_is_no_tls_is_refused_and_named_once() {
     let log = Log::new();
-    let (_, mut master, node) = two(Limits::default()).await;
-    let random: Vec<u8> = (0..20_000_u32).map(|i| (i * 7919 >> 5) as u8).collect();
+    let (_, mut master, node) = two(&Limits::default()).await;
+    let random: Vec<u8> = (0..20_000_u32)
+        .map(|i| (i * 7919).to_be_bytes()[2])
+        .collect();
     let everything: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"SSH-2.0-x\r\n",
@@ -54,7 +56,7 @@ async fn what_is_no_tls_is_refused_and_named_once() {
 #[tokio::test]
 async fn old_tls_and_other_protocols_are_refused() {
     let log = Log::new();
-    let (authority, mut master, node) = two(Limits::default()).await;
+    let (authority, mut master, node) = two(&Limits::default()).await;
     let pair = authority.issue(&crate::authority::Leaf::node("worker-2"));
     let old = Raw {
         version: &rustls::version::TLS12,
@@ -85,7 +87,7 @@ async fn old_tls_and_other_protocols_are_refused() {
 #[tokio::test]
 async fn nothing_is_taken_up_again() {
     // Two handshakes of the same configuration: the second is as long as the first.
-    let (authority, master, _) = two(Limits::default()).await;
+    let (authority, master, _) = two(&Limits::default()).await;
     let pair = authority.issue(&crate::authority::Leaf::node("worker-2"));
     let raw = Raw::new(Some(pair));
     for _ in 0..2 {
@@ -99,7 +101,7 @@ async fn nothing_is_taken_up_again() {
 #[tokio::test]
 async fn without_a_certificate_nothing_that_is_said_is_heard() {
     let log = Log::new();
-    let (_, mut master, node) = two(Limits::default()).await;
+    let (_, mut master, node) = two(&Limits::default()).await;
     let raw = Raw {
         from: 52,
         ..Raw::new(None)
@@ -121,7 +123,7 @@ async fn openssl_without_a_certificate_is_nobody_either() {
     if !here(false, &["openssl"]) {
         return;
     }
-    let (_, mut master, node) = two(Limits::default()).await;
+    let (_, mut master, node) = two(&Limits::default()).await;
     let at = master.at();
     for (version, failure) in [
         ("-tls1_3", Failure::Stranger),
@@ -158,7 +160,7 @@ async fn who_begins_and_does_not_go_on_loses_its_place() {
         first_frame: Duration::from_millis(500),
         ..Limits::default()
     };
-    let (authority, mut master, node) = two(limits).await;
+    let (authority, mut master, node) = two(&limits).await;
     // Nothing at all, half of a handshake, and a handshake without a word after it.
     let mut silent = tcp(53, master.at()).await.unwrap();
     let mut half = tcp(54, master.at()).await.unwrap();
@@ -202,7 +204,7 @@ async fn a_thousand_connections_of_one_source_do_not_keep_others_out() {
         handshake: Duration::from_secs(3),
         ..Limits::default()
     };
-    let (_, mut master, node) = two(limits).await;
+    let (_, mut master, node) = two(&limits).await;
     let at = master.at();
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..10 {
@@ -235,7 +237,7 @@ async fn a_crowd_of_sources_does_not_keep_others_out() {
         handshake: Duration::from_mins(10),
         ..Limits::default()
     };
-    let (_, mut master, node) = two(limits).await;
+    let (_, mut master, node) = two(&limits).await;
     let mut held = Vec::new();
     for from in 100..150 {
         for _ in 0..2 {

@@ -15,6 +15,7 @@ use crate::peers::control::message::{OFFERED, Offer, Peers, State, Verdict, Verd
 use crate::peers::offline::{self, Error};
 use crate::peers::trust::Trust;
 use crate::report::{DoneBy, Report};
+use crate::request::Records;
 use crate::root::Root;
 
 /// How often a process that starts or stops is looked for again.
@@ -158,7 +159,10 @@ async fn told(context: &Context, root: &Root, taken: offline::Taken) -> Given {
     let report = if ledger.is_empty() {
         None
     } else {
-        match event::recorded(context, root, offline::said(&ledger)).await {
+        let records = Records {
+            records: ledger.said(),
+        };
+        match event::recorded(context, root, records).await {
             Ok(report) => Some(report),
             Err(failure) => {
                 notices.push(format!(

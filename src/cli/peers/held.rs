@@ -46,10 +46,7 @@ pub(super) async fn held(root: &Root, trust: &Trust) -> Result<Holding, Failure>
     match SERVICE.get::<message::Records>(root, "/v1/records").await {
         Ok(records) => {
             let (ledger, notices) = verified(&records, &trust.at(Time::Any));
-            Ok(Holding {
-                ledger,
-                notices,
-            })
+            Ok(Holding { ledger, notices })
         }
         Err(error) if error.is_absent() => saved(root, trust),
         Err(error) => Err(error.into()),
@@ -90,8 +87,5 @@ fn saved(root: &Root, trust: &Trust) -> Result<Holding, Failure> {
             return Err(Failure::new(exit::OS_ERROR, unreadable));
         }
     };
-    Ok(Holding {
-        ledger,
-        notices,
-    })
+    Ok(Holding { ledger, notices })
 }

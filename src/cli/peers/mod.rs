@@ -8,6 +8,7 @@ mod import;
 mod list;
 mod remove;
 mod replace;
+mod run;
 mod speak;
 
 use clap::{Args, Subcommand};
@@ -50,13 +51,27 @@ pub(super) struct PeersArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum PeersCommand {}
+enum PeersCommand {
+    /// Tell other nodes where this master is, and hear of the others, in the foreground
+    ///
+    /// Signs this master's address whenever it changes, passes signed records on, and tells the agent what
+    /// counts, until SIGTERM. It runs on every node beside the agent; a node takes part once it has a
+    /// certificate: a master pki/stayput, every other node its kubelet's.
+    Run(run::RunArgs),
+}
+
+impl RecordsCommand {
+    /// Whether it runs for ever, and logs more by itself.
+    pub(super) fn is_process(&self) -> bool {
+        matches!(self, Self::Peers(args) if args.command.is_some())
+    }
+}
 
 pub(super) fn records(context: &Context, command: RecordsCommand) -> Result<u8, Failure> {
     match command {
         RecordsCommand::Peers(args) => match args.command {
             None => list::list(context),
-            Some(command) => match command {},
+            Some(PeersCommand::Run(args)) => run::run(context, args),
         },
         RecordsCommand::Export => export::export(context),
         RecordsCommand::Import(args) => import::import(context, &args),

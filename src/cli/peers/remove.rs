@@ -6,7 +6,6 @@ use super::speak::{Speaker, Spoken, text};
 use crate::api::etcd;
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output};
-use crate::clock;
 use crate::kubeadm::membership::{self, plan};
 use crate::name::Name;
 use crate::peers::control::message::Kind;
@@ -37,7 +36,7 @@ pub(super) fn remove(context: &Context, args: &RemoveArgs) -> Result<u8, Failure
         }
         out_of_etcd(&speaker, &master, args.without_etcd).await?;
         let domain = &speaker.view.cluster.domain;
-        let statement = speaker.ledger.removal(domain, &master, clock::unix_now());
+        let statement = speaker.ledger.removal(domain, &master, speaker.now());
         let mut spoken = speaker.say(context, &statement).await?;
         spoken.next = next(&master);
         Ok(spoken)

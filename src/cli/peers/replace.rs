@@ -5,7 +5,6 @@ use clap::Args;
 use super::speak::{Speaker, text};
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::output;
-use crate::clock;
 use crate::name::Name;
 use crate::peers::carry::Hash;
 use crate::peers::trust::Trust;
@@ -22,9 +21,7 @@ pub(super) fn replace(context: &Context, args: &ReplaceArgs) -> Result<u8, Failu
         let master = speaker.find(&args.name)?;
         speaker.standing.may_replace(&master, &speaker.own)?;
         let domain = &speaker.view.cluster.domain;
-        let statement = speaker
-            .ledger
-            .replacement(domain, &master, clock::unix_now());
+        let statement = speaker.ledger.replacement(domain, &master, speaker.now());
         let mut spoken = speaker.say(context, &statement).await?;
         spoken.next = next(&master, &speaker.own, speaker.trust());
         Ok(spoken)

@@ -17,7 +17,7 @@ use crate::peers::ledger::Ledger;
 use crate::peers::order::{Refusal, Standing};
 use crate::peers::sign::{self, Signer};
 use crate::peers::statement::{Says, Statement};
-use crate::peers::trust::Trust;
+use crate::peers::trust::{Time, Trust};
 use crate::root::Root;
 use crate::view::View;
 
@@ -122,6 +122,14 @@ impl Speaker {
     /// What this node trusts.
     pub(super) fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// The present time for what is signed, in Unix time; a clock that stands before what is known is wrong.
+    pub(super) fn now(&self) -> u64 {
+        match self.trust.time {
+            Time::At(now) | Time::AtLeast(now) => u64::try_from(now).unwrap_or(0),
+            Time::Any => clock::unix_now(),
+        }
     }
 
     /// Whom an operator means.

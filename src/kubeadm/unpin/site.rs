@@ -10,6 +10,7 @@ use crate::api::directory::Directory;
 use crate::api::kubernetes::{ADMIN, KUBELET, Kubernetes};
 use crate::book::Book;
 use crate::config::{Cluster, Node};
+use crate::masters;
 use crate::name::Name;
 use crate::root::Root;
 use crate::state::{self, Loaded};
@@ -49,6 +50,7 @@ impl Site {
             // The agent, which is asked later, tells what is wrong with it.
             _ => Book::default(),
         });
+        let cluster = Cluster::clone(&masters::effective(&Arc::new(cluster), &book));
         let directory = Directory::of(&View {
             cluster: Arc::new(cluster.clone()),
             node: Arc::new(node.clone()),

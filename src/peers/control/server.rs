@@ -4,78 +4,60 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 use super::message::{OFFERED, Offer, Peers, Process, Records, Verdicts, unbase64};
 use super::{SOCKET, metrics};
 use crate::clock;
 use crate::control::door::{Door, Visitor};
 use crate::control::reply::{Reply, body, failure, json, not_allowed, text};
-use crate::lock::{self, Lock};
 use crate::peers::daemon::command::{Command, Picture};
 use crate::root::Root;
 
 /// The largest body: [`OFFERED`] of the largest records in base64.
 const BODY_LIMIT: usize = 2 << 20;
-/// How long another process, or a command, may take to give the records' lock back.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why nobody can ask.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process, or a command, has the records.
-    #[error(transparent)]
-    Lock(#[from] lock::Error),
     /// No socket.
     #[error("cannot listen at {SOCKET}: {0}")]
     Socket(#[source] io::Error),
-    /// No port.
-    #[error(
-        "cannot listen at {address} for Prometheus: {source}; another program may have it (see `ss -ltnp`), choose another one with peers.metrics in the cluster file"
-    )]
-    Port {
-        /// The port.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
-/// The socket, and the port if there is one. Who has it has the records alone on this node
-/// ([`lock::PEERS`]), so it comes before they are read.
+/// The socket, and the port if there is one.
 #[derive(Debug)]
 pub struct Server {
     socket: Door,
     port: Option<Door>,
     since: String,
-    _lock: Lock,
 }
 
 impl Server {
-    /// Takes the lock and listens; `metrics`: where Prometheus asks.
+    /// Listens; `metrics`: where Prometheus asks. Where that cannot be, the rest goes on. The caller holds
+    /// [`lock::PEERS`](crate::lock::PEERS).
     pub async fn open(root: &Root, metrics: Option<SocketAddr>) -> Result<Self, Error> {
-        let lock = lock::take(root, lock::PEERS, PATIENCE)?;
-        let port = match metrics {
-            Some(address) => {
-                let port = Door::port(address).await;
-                Some(port.map_err(|source| Error::Port { address, source })?)
+        let mut port = None;
+        if let Some(address) = metrics {
+            match Door::port(address).await {
+                Ok(door) => port = Some(door),
+                Err(error) => error!(
+                    "cannot listen at {address} for Prometheus: {error}; another program may have it (see `ss -ltnp`): give another one as peers.metrics in the cluster file"
+                ),
             }
-            None => None,
-        };
+        }
         Ok(Self {
             socket: Door::bind(root, Path::new(SOCKET)).map_err(Error::Socket)?,
             port,
             since: clock::rfc3339(clock::unix_now()),
-            _lock: lock,
         })
     }
 
-    /// Serves until `stop` is dropped; requests in flight are answered first. The lock is given back at the
-    /// end.
+    /// Serves until `stop` is dropped; requests in flight are answered first.
     pub async fn serve(self, commands: mpsc::Sender<Command>, stop: oneshot::Receiver<Infallible>) {
         let (close_socket, socket_closed) = oneshot::channel();
         let (close_port, port_closed) = oneshot::channel();

@@ -163,8 +163,8 @@ fn it_is_silent_where_nobody_listens() {
         ..VALIDITY
     };
     node.pair = issued(&node.ca, &profile("m1"), validity);
-    let (why, version) = node.speak("10.0.0.9", UNIX + 1).unwrap();
-    assert_eq!((why, version), (Why::First, replacement.version + 1));
+    let spoken = node.speak("10.0.0.9", UNIX + 1);
+    assert_eq!(spoken, Some((Why::First, UNIX + 1)));
 }
 
 #[test]
@@ -176,16 +176,29 @@ fn the_greatest_number_is_not_signed_against_for_ever() {
         node.duty("10.0.0.1", UNIX),
         Duty::Silent(Silence::Unsurpassable(_))
     ));
-    // A replacement takes it away, and versions are small again.
+    // Somebody had m2's key too, and removed it for ever.
     let m2 = pair(&node.ca, "m2");
+    node.take(&m2, &statement("m1", u64::MAX, Says::Removed));
+    // A replacement takes both away: it is above all that counts, or its bytes come later.
     let replacement = node
         .ledger
         .replacement(&name("k8s.internal"), &master("m1"), UNIX);
-    // Its own is above all that counts.
     assert_eq!(replacement.version, u64::MAX);
     node.take(&m2, &replacement);
     assert_eq!(node.ledger.effective_of(&master("m1")), None);
-    // A removal of the same number does not outrank it.
+    // Once more does not help.
     node.take(&m2, &statement("m1", u64::MAX, Says::Removed));
     assert_eq!(node.ledger.effective_of(&master("m1")), None);
+    // Versions are small again.
+    let validity = Validity {
+        not_before: NOW,
+        ..VALIDITY
+    };
+    node.pair = issued(&node.ca, &profile("m1"), validity);
+    for (address, want) in [
+        ("10.0.0.1", (Why::First, UNIX)),
+        ("10.0.0.2", (Why::Moved, UNIX + 1)),
+    ] {
+        assert_eq!(node.speak(address, UNIX), Some(want));
+    }
 }

@@ -21,7 +21,7 @@ pub(super) struct Rate {
 impl Allowance {
     /// Whether so many are allowed now.
     pub(super) fn left(&self, many: u32, rate: Rate, now: Duration) -> bool {
-        self.after(many, rate, now) - now <= rate.every.saturating_mul(rate.burst)
+        self.after(many, rate, now).saturating_sub(now) <= rate.every.saturating_mul(rate.burst)
     }
 
     /// Whether so many are allowed now; if so they are used up.

@@ -108,11 +108,10 @@ pub(super) fn judge(
     let generation = told.id().generation();
     if told.id().tag() == own.tag() {
         return match generation.checked_sub(own.generation()) {
-            None => Judgement::Dropped,
             Some(0) if told.state() == State::Alive => Judgement::Nothing,
             Some(0) => Judgement::OfUs,
             Some(ahead) if ahead <= LEAP => Judgement::Outbids(generation),
-            Some(_) => Judgement::Dropped,
+            None | Some(_) => Judgement::Dropped,
         };
     }
     let Some(held) = held else {

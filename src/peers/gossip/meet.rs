@@ -13,7 +13,7 @@ use super::pace::{ASK, ASK_RARELY};
 use super::timers::Round;
 use super::{Gossip, MEMBERS, Output, exchange, refuse};
 
-/// Masters, and others, that a search tries each time.
+/// Masters, others who ever spoke, and others who were told of, that a search tries each time.
 const TRIED: usize = 3;
 
 impl<L: Ledger> Gossip<L> {
@@ -21,7 +21,7 @@ impl<L: Ledger> Gossip<L> {
     pub(super) fn compare(&mut self, ledger: &L, now: Duration, out: &mut Vec<Output>) {
         let pause = self.jittered(self.pace.exchange, 5);
         self.timers.round(Round::Exchange, now + pause);
-        for who in self.some(1) {
+        for who in self.some(1, now) {
             out.push(self.greet(&who, ledger));
         }
         if self.is_lonely(now) && !self.timers.is_set(Round::Search) {
@@ -36,7 +36,7 @@ impl<L: Ledger> Gossip<L> {
             return;
         }
         out.push(Output::Lonely);
-        for who in self.some(TRIED) {
+        for who in self.some(TRIED, now) {
             out.push(self.greet(&who, ledger));
             let told = self.held(Tag::from(&who)).map(Member::id);
             if let Some(identity) = self.contacts.proven(&who).or(told).cloned() {
@@ -141,17 +141,18 @@ impl<L: Ledger> Gossip<L> {
         masters
     }
 
-    /// So many random masters, and as many random peers of any kind.
-    fn some(&mut self, many: usize) -> BTreeSet<Who> {
+    /// So many random masters, and as many peers that ever spoke; and as many that were only told of
+    /// where nobody speaks.
+    fn some(&mut self, many: usize, now: Duration) -> BTreeSet<Who> {
         let masters = self.other_masters().into_iter();
         let mut some: BTreeSet<Who> = masters.sample(&mut self.rng, many).into_iter().collect();
-        let members = self.foca.iter_membership_state();
-        let told: BTreeSet<Tag> = members.map(|member| member.id().tag()).collect();
         let spoke = self.contacts.iter().map(|(who, _)| who);
-        let spoke = spoke.filter(|who| !told.contains(&Tag::from(*who)));
-        let members = self.foca.iter_membership_state();
-        let all = members.map(|member| member.id().who()).chain(spoke);
-        some.extend(all.sample(&mut self.rng, many).into_iter().cloned());
+        some.extend(spoke.sample(&mut self.rng, many).into_iter().cloned());
+        if self.is_lonely(now) {
+            let told = self.foca.iter_membership_state();
+            let told = told.map(|member| member.id().who());
+            some.extend(told.sample(&mut self.rng, many).into_iter().cloned());
+        }
         some
     }
 

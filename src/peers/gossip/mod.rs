@@ -9,10 +9,11 @@
 //!   what a peer says of itself stands behind its certificate and outweighs that. Nothing but what is
 //!   shown, and whom news is passed on to, depends on it: **a master is talked to whatever the members
 //!   say of it**, at the addresses of its signed record ([`Input::Masters`]).
-//! - **What is new** travels as foca's broadcasts: who takes a record for the first time passes it on to
-//!   a few at once, and again until it was sent often enough. Its own master's goes to all masters too.
-//! - **Who lacks what**: every 30 s ledgers are compared with a random peer and a random master, by
-//!   digest, then by pages of digests, then only what is missing travels, both ways.
+//! - **What is new** is passed on at once, by whoever takes it for the first time, to a few that spoke
+//!   lately; then it travels as foca's broadcast, to a few random members every 200 ms until it was sent
+//!   often enough. A master's own record goes to all masters at once.
+//! - **Who lacks what**: every 30 s ledgers are compared with a random master and a random peer that ever
+//!   spoke, by digest, then by pages of digests; then only what is missing travels, both ways.
 //!
 //! A node that hears of nobody loses nothing: it looks for all that it ever knew, and says
 //! [`Output::Lonely`] so that the caller tries what else there is.
@@ -207,7 +208,7 @@ impl<L: Ledger> Gossip<L> {
         match input {
             Input::Frame { from, bytes } => self.frame(from, bytes, ledger, now, &mut out),
             Input::Tick => self.tick(ledger, now, &mut out),
-            Input::Tell(record) => self.tell(record, &mut out),
+            Input::Tell(record) => self.tell(record, now, &mut out),
             Input::Moved(addresses) => self.moved(addresses, now, &mut out),
             Input::Masters(masters) => self.masters = masters,
             Input::Known(known) => self.restore(known, now),
@@ -347,7 +348,7 @@ impl<L: Ledger> Gossip<L> {
     /// A time that differs from node to node and from round to round, by up to a part of it.
     fn jittered(&mut self, time: Duration, part: u32) -> Duration {
         let off = time / part;
-        time - off + off.mul_f64(self.rng.random_range(0.0..2.0))
+        time.saturating_sub(off) + off.mul_f64(self.rng.random_range(0.0..2.0))
     }
 }
 
@@ -355,6 +356,14 @@ impl<L: Ledger> Gossip<L> {
 /// to know before anything is decided by it; [`Gossip::handle`] refuses one that is not from there.
 pub fn sender(frame: &[u8]) -> Option<Who> {
     claimed(&Frame::decode(frame).ok()?)
+}
+
+/// The digest of all records of whoever sent a frame, where it tells.
+pub fn digest(frame: &[u8]) -> Option<Digest> {
+    match Frame::decode(frame).ok()? {
+        Frame::Compare { digest, .. } => Some(digest),
+        _ => None,
+    }
 }
 
 fn claimed(frame: &Frame<'_>) -> Option<Who> {

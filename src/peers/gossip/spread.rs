@@ -15,6 +15,8 @@ use super::{Gossip, Output, Refusal, refuse};
 
 /// Records that fill a frame, with what stands around them.
 const FILLED: usize = FRAME - 16;
+/// Who spoke in this time is most likely still there.
+const LATELY: Duration = Duration::from_mins(10);
 
 /// Tells foca which of two records takes the other's place among those that are passed on.
 pub(super) struct Stamps<L>(PhantomData<fn() -> L>);
@@ -58,7 +60,7 @@ impl<L: Ledger> Gossip<L> {
         now: Duration,
         out: &mut Vec<Output>,
     ) {
-        let mut news = false;
+        let mut news = Vec::new();
         for record in records.iter() {
             if !self.contacts.hear(from, now).lies.left(1, LIES, now) {
                 refuse(out, from, Refusal::Liar);
@@ -71,7 +73,7 @@ impl<L: Ledger> Gossip<L> {
             };
             match verdict {
                 Verdict::News => {
-                    news = true;
+                    Items::push(&mut news, record);
                     self.broadcast(record);
                     out.push(Output::News {
                         record: record.to_vec(),
@@ -85,27 +87,48 @@ impl<L: Ledger> Gossip<L> {
                 }
             }
         }
-        if news {
-            self.pass_on();
+        if !news.is_empty() {
+            let few = self.few_who_spoke(self.pace.fanout, now);
+            self.send_at_once(few.iter().filter(|who| *who != from), &news, out);
         }
     }
 
-    /// A record of this node: directly to all masters and a few others, and to everybody by and by.
-    pub(super) fn tell(&mut self, record: &[u8], out: &mut Vec<Output>) {
+    /// A record of this node: at once to all masters and a few others, and to everybody by and by.
+    pub(super) fn tell(&mut self, record: &[u8], now: Duration, out: &mut Vec<Output>) {
         if record.len() > RECORD {
             return;
         }
         self.broadcast(record);
         let mut items = Vec::new();
         Items::push(&mut items, record);
-        let frame = Frame::Records(Items::over(&items));
-        let masters = self.other_masters();
-        let others = self.foca.iter_members().map(|member| member.id().who());
-        let others = others.filter(|who| !masters.contains(who));
-        let few = others.sample(&mut self.rng, self.pace.fanout);
-        let to: Vec<Who> = masters.iter().chain(few).cloned().collect();
-        out.extend(to.iter().map(|who| self.send(who, &frame)));
+        let mut to = self.other_masters();
+        to.extend(self.few_who_spoke(self.pace.fanout, now));
+        self.send_at_once(to.iter(), &items, out);
         self.pass_on();
+    }
+
+    /// Peers that spoke to this node itself, lately if there are such. What others tell of is not among
+    /// them: invented members do not hold up what is new.
+    pub(super) fn few_who_spoke(&mut self, many: usize, now: Duration) -> Vec<Who> {
+        let heard = |lately: bool| {
+            let since = now.saturating_sub(LATELY);
+            let all = self.contacts.iter();
+            let all = all.filter(move |(_, contact)| !lately || contact.heard >= since);
+            all.map(|(who, _)| who)
+        };
+        let lately = heard(true).next().is_some();
+        let few = heard(lately).sample(&mut self.rng, many);
+        few.into_iter().cloned().collect()
+    }
+
+    fn send_at_once<'a>(
+        &self,
+        to: impl Iterator<Item = &'a Who>,
+        items: &[u8],
+        out: &mut Vec<Output>,
+    ) {
+        let frame = Frame::Records(Items::over(items));
+        out.extend(to.map(|who| self.send(who, &frame)));
     }
 
     fn broadcast(&mut self, record: &[u8]) {
@@ -113,7 +136,7 @@ impl<L: Ledger> Gossip<L> {
         let _ = self.foca.add_broadcast(record);
     }
 
-    /// Sends what is new to a few: records in packets of their own, which no number of membership
+    /// Sends what is new to a few members: records in packets of their own, which no number of membership
     /// updates can crowd out.
     pub(super) fn pass_on(&mut self) {
         // Neither fails but by encoding an identity that was encoded before.

@@ -167,6 +167,6 @@ mod tests {
         items.pop();
         let found: Vec<&[u8]> = Items::over(&items).iter().collect();
         assert_eq!(found, [b"whole"]);
-        assert_eq!(Frame::decode(&[0; FRAME + 1]), Err(Malformed::TooLong));
+        assert_eq!(Frame::decode(&vec![0; FRAME + 1]), Err(Malformed::TooLong));
     }
 }

@@ -97,10 +97,14 @@ impl Master {
         }
     }
 
-    /// The greatest version of all that counts, and of words about it.
+    /// The version of the greatest of its own words that counts.
     pub(super) fn version(&self) -> Option<u64> {
-        let counting = self.control.iter().chain(self.counting());
-        counting.map(|held| held.verified.statement().version).max()
+        Some(self.counting().next()?.verified.statement().version)
+    }
+
+    /// That of the greatest word about it. The two are never compared.
+    pub(super) fn control_version(&self) -> Option<u64> {
+        Some(self.control.as_ref()?.verified.statement().version)
     }
 
     /// When the newest certificate began under which it has spoken.

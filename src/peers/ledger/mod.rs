@@ -25,6 +25,7 @@
 
 mod master;
 pub mod next;
+mod said;
 pub mod summary;
 
 #[cfg(test)]

@@ -7,14 +7,12 @@ use crate::peers::statement::{Says, Statement};
 use crate::pki::issue::BACKDATED;
 
 impl Ledger {
-    /// The version of the next statement on a master: the larger of the greatest one that counts plus one and
-    /// Unix time, `now`. What a replacement has taken away counts no more, however great it was. At the
-    /// greatest number of all it stays.
+    /// The version of a master's next own word: the larger of its greatest that counts plus one and Unix time,
+    /// `now`. What a replacement has taken away counts no more, however great it was. At the greatest
+    /// number of all it stays.
     pub fn next_version(&self, master: &Name, now: u64) -> u64 {
         let version = self.masters.get(master).and_then(Master::version);
-        version
-            .map_or(0, |version| version.saturating_add(1))
-            .max(now)
+        next(version, now)
     }
 
     /// That a master is one no more, to be signed by any; `now` in Unix time.
@@ -44,8 +42,17 @@ impl Ledger {
         Statement {
             cluster: cluster.clone(),
             master: master.clone(),
-            version: self.next_version(master, now),
+            version: next(
+                self.masters.get(master).and_then(Master::control_version),
+                now,
+            ),
             says,
         }
     }
+}
+
+fn next(version: Option<u64>, now: u64) -> u64 {
+    version
+        .map_or(0, |version| version.saturating_add(1))
+        .max(now)
 }

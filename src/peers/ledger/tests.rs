@@ -119,7 +119,8 @@ fn the_next_version_is_above_all_that_counts() {
     }
     ledger.offer(m2.verified(&ca, &statement("m1", 300, cutoff(1))), 1);
     ledger.offer(m1.verified(&ca, &at("m1", 5000, "10.0.0.5")), 1);
-    assert_eq!(ledger.next_version(&master("m1"), 70), 301);
+    // What was taken away is forgotten; words about it count apart.
+    assert_eq!(ledger.next_version(&master("m1"), 70), 70);
     assert_eq!(ledger.removal(&cluster, &master("m1"), 70).version, 301);
 }
 

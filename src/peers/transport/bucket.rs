@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(bucket.take(5, start), Duration::from_millis(500));
         assert!(!bucket.try_take(start + Duration::from_millis(500)));
         assert!(bucket.try_take(start + Duration::from_millis(700)));
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert!(bucket.is_full(later));
         assert_eq!(
             bucket.take(21, later),

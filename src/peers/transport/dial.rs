@@ -96,9 +96,8 @@ async fn first_of(shared: &Arc<Shared>, key: &Key, addresses: Vec<SocketAddr>) -
         tokio::select! {
             done = attempts.join_next() => match done {
                 Some(Ok(Ok(open))) => return Some(open),
-                Some(_) => {}
                 None if left.len() == 0 => return None,
-                None => {}
+                Some(_) | None => {}
             },
             () = sleep(STAGGER), if left.len() > 0 => {}
         }

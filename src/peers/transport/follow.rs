@@ -17,13 +17,11 @@ use super::shared::{Shared, lock};
 use super::trust::Trust;
 use crate::api::identity as files;
 use crate::name::Name;
+use crate::peers::trust::AUTHORITY;
 use crate::pki::certificate::Certificate;
 use crate::root::Root;
 use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
-
-/// The cluster's authority.
-pub const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
 
 /// All files that are looked at.
 pub(super) fn paths() -> Vec<PathBuf> {
@@ -91,11 +89,11 @@ impl Files {
     }
 
     pub(super) fn trust(&self) -> Trust {
-        let begins = self.credentials().iter().map(|own| own.not_before).max();
+        let own = self.credentials();
         Trust {
             domain: self.domain.clone(),
             authorities: self.authorities.clone(),
-            after: begins.unwrap_or(0),
+            begun: own.iter().map(|own| own.not_before).collect(),
         }
     }
 }

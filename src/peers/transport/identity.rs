@@ -152,7 +152,7 @@ impl Own {
     /// The first that has not ended. One that has not begun is shown all the same: then it is this
     /// node's clock that is wrong.
     fn current(&self) -> Option<Credential> {
-        let now = (self.clock)();
+        let now = (self.clock)().judged();
         let all = self.all.load();
         all.iter().find(|own| now <= own.not_after).cloned()
     }

@@ -61,7 +61,6 @@ use self::verifier::Verifier;
 use crate::source::watch::Watch;
 
 pub use self::counters::{Counters, Failure};
-pub use self::follow::AUTHORITY;
 pub use self::known::Contact;
 pub use self::limits::Limits;
 pub use self::pool::Connected;
@@ -170,7 +169,7 @@ pub async fn start(
         clock,
         own,
         tls,
-        pool: Mutex::new(Pool::new(limits)),
+        pool: Mutex::new(Pool::new(&limits)),
         known: Mutex::new(Known::new(limits.known, known)),
         gate: Mutex::new(Gate::new(&limits)),
         notes: Mutex::new(Notes::new(limits.note)),

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_same_is_said_once_in_a_time() {
-        let (mut notes, now) = (Notes::new(Duration::from_secs(60)), Instant::now());
+        let (mut notes, now) = (Notes::new(Duration::from_mins(1)), Instant::now());
         let ip = IpAddr::from([10, 0, 0, 1]);
         let mut note = |failure, at: u64| notes.note(ip, failure, now + Duration::from_secs(at));
         assert_eq!(note(Failure::Garbage, 0), Note::Say { before: 0 });
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_told_of_once_and_remembered_within_bounds() {
-        let (mut notes, now) = (Notes::new(Duration::from_secs(60)), Instant::now());
+        let (mut notes, now) = (Notes::new(Duration::from_mins(1)), Instant::now());
         let all: Vec<Note> = (0..5000_u32)
             .map(|number| notes.note(IpAddr::V4(number.into()), Failure::Garbage, now))
             .collect();

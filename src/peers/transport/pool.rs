@@ -119,9 +119,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            limits,
+            limits: *limits,
             lines: HashMap::new(),
             connections: BTreeMap::new(),
             next: 0,

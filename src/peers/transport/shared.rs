@@ -76,7 +76,7 @@ impl Shared {
 
     /// A handshake with a member is finished.
     pub(super) fn met(&self, peer: &Peer, at: Option<SocketAddr>) {
-        lock(&self.known).met(peer, at, (self.clock)());
+        lock(&self.known).met(peer, at, (self.clock)().clock);
     }
 
     /// Counts what somebody did, and says once who it was. A connection that breaks off is no news.

@@ -1,7 +1,9 @@
-//! Whom this node believes: the cluster's authority, and the time by which certificates are judged.
+//! Whom this node believes: whoever the cluster's authority signed, by the time that it is.
 
 use crate::name::Name;
+use crate::peers::trust::Time;
 use crate::pki::certificate::Certificate;
+use crate::pki::moment::Moment;
 use crate::pki::profile::Usages;
 use crate::pki::verify;
 
@@ -14,8 +16,8 @@ pub struct Trust {
     pub domain: Name,
     /// The cluster's authorities. Where there are none, nobody is believed.
     pub authorities: Vec<Certificate>,
-    /// It is later than this (Unix time): the times at which this node's own certificates begin.
-    pub after: i64,
+    /// When this node's own certificates begin (Unix times): it is later than that.
+    pub begun: Vec<i64>,
 }
 
 /// Why somebody is not believed.
@@ -33,13 +35,13 @@ pub enum Refused {
 }
 
 impl Trust {
-    /// Who shows this chain, at `now` (Unix time). The usage client is asked for on both sides: the
+    /// Who shows this chain. The usage client is asked for on both sides: the
     /// only certificate of a worker is its kubelet's, which has no other.
     pub fn judge(
         &self,
         leaf: &Certificate,
         intermediates: &[Certificate],
-        now: i64,
+        now: &Moment,
     ) -> Result<Peer, Refused> {
         let client = Usages {
             server: false,
@@ -51,20 +53,16 @@ impl Trust {
     }
 
     /// The time at which `leaf` is judged.
-    ///
-    /// A clock that stands before this node's own certificate, or before the authority, is known to be
-    /// wrong: a dead battery, a node that woke up in 1970. Then it is at least that late, and how much
-    /// later nobody knows. What had ended by then has ended; but that a certificate begins later is no
-    /// reason to refuse it, because authorities do not issue for the future.
-    fn at(&self, leaf: &Certificate, now: i64) -> i64 {
+    /// What had ended by then has ended. But where the clock is known to be wrong, that a certificate
+    /// begins later is no reason to refuse it: see [`Time`].
+    fn at(&self, leaf: &Certificate, now: &Moment) -> i64 {
         // The oldest: a new authority may have been laid ready.
         let authorities = self.authorities.iter();
         let oldest = authorities.map(|authority| authority.not_before).min();
-        let after = self.after.max(oldest.unwrap_or(0));
-        if now >= after {
-            now
-        } else {
-            after.max(leaf.not_before)
+        match Time::judged(now, self.begun.iter().copied().chain(oldest)) {
+            Time::At(now) => now,
+            Time::AtLeast(least) => least.max(leaf.not_before),
+            Time::Any => leaf.not_before,
         }
     }
 }

@@ -16,10 +16,10 @@ use rustls::{
 use super::trust::{Refused, Trust};
 use super::who::Peer;
 use crate::pki::certificate::Certificate;
+use crate::pki::moment::Moment;
 
-/// Tells the time by which certificates are judged, in Unix time: see
-/// [`Moment::judged`](crate::pki::moment::Moment::judged).
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// Tells what time it is, and what is known of that. Asked at each handshake.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// More certificates than this are no chain of a cluster.
 const LONGEST_CHAIN: usize = 8;
@@ -62,7 +62,7 @@ impl Verifier {
             .split_first()
             .ok_or_else(|| unreadable("is none"))?;
         let trust = self.trust.load();
-        trust.judge(leaf, intermediates, (self.clock)())
+        trust.judge(leaf, intermediates, &(self.clock)())
     }
 
     fn verify(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), Error> {

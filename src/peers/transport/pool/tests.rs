@@ -18,7 +18,7 @@ struct World {
 }
 
 impl World {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: &Limits) -> Self {
         Self {
             pool: Pool::new(limits),
             now: Instant::now(),
@@ -57,7 +57,7 @@ fn told(new: &mut New) -> Option<End> {
 
 #[test]
 fn what_waits_is_dialled_once_and_written_once() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::new(&Limits::default());
     assert_eq!(world.push(to("a")).dial, Some(Key::Peer(node("a"))));
     assert_eq!(world.push(to("a")).dial, None);
     let (addresses, _) = world.pool.targets(&Key::Peer(node("a"))).unwrap();
@@ -74,7 +74,7 @@ fn what_waits_is_dialled_once_and_written_once() {
 
 #[test]
 fn what_waits_for_whoever_is_there_goes_to_who_is() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::new(&Limits::default());
     let key = Key::Address(at(1));
     assert_eq!(world.push(To::Address(at(1))).dial, Some(key.clone()));
     world.push(to("a"));
@@ -91,14 +91,15 @@ fn peers_that_dial_each_other_keep_the_same_connection() {
     // This node is m. The smaller name's connection stays, in whatever order they come.
     for (peer, kept_is_dialled) in [("a", false), ("z", true)] {
         for first_is_dialled in [false, true] {
-            let mut world = World::new(Limits::default());
+            let mut world = World::new(&Limits::default());
             let mut first = world.connected(peer, first_is_dialled).unwrap();
             let mut second = world.connected(peer, !first_is_dialled).unwrap();
             let first_kept = first_is_dialled == kept_is_dialled;
             let ends = (told(&mut first), told(&mut second));
-            let want = match first_kept {
-                true => (None, Some(End::Gently)),
-                false => (Some(End::Gently), None),
+            let want = if first_kept {
+                (None, Some(End::Gently))
+            } else {
+                (Some(End::Gently), None)
             };
             assert_eq!(ends, want, "{peer} {first_is_dialled}");
             world.push(to(peer));
@@ -112,7 +113,7 @@ fn peers_that_dial_each_other_keep_the_same_connection() {
 #[test]
 fn a_newer_connection_takes_the_place_of_an_old_one() {
     for (dialled, later) in [(true, 0), (false, 0), (true, 5), (false, 5)] {
-        let mut world = World::new(Limits::default());
+        let mut world = World::new(&Limits::default());
         let mut old = world.connected("a", dialled).unwrap();
         world.later(Duration::from_secs(later));
         let opposite = later > 0;
@@ -127,7 +128,7 @@ fn a_newer_connection_takes_the_place_of_an_old_one() {
 
 #[test]
 fn the_one_that_was_silent_longest_makes_room() {
-    let mut world = World::new(Limits {
+    let mut world = World::new(&Limits {
         connections: 2,
         ..Limits::default()
     });
@@ -143,18 +144,19 @@ fn the_one_that_was_silent_longest_makes_room() {
 #[test]
 fn silence_and_age_end_a_connection() {
     let limits = Limits::default();
-    let mut world = World::new(limits);
+    let mut world = World::new(&limits);
     let mut new = world.connected("a", true).unwrap();
-    world.later(limits.idle - Duration::from_secs(1));
+    world.later(limits.idle / 2);
+    world.pool.sweep(world.now);
     world.pool.received(new.id, 1, world.now);
-    world.later(Duration::from_secs(2));
+    world.later(limits.idle / 2);
     world.pool.sweep(world.now);
     assert_eq!(told(&mut new), None);
     world.later(limits.idle);
     world.pool.sweep(world.now);
     assert_eq!(told(&mut new), Some(End::Gently));
     world.pool.closed(new.id);
-    world.later(Duration::from_secs(60));
+    world.later(Duration::from_mins(1));
     world.pool.sweep(world.now);
     assert!(world.pool.lines.is_empty(), "nothing is remembered");
 
@@ -169,7 +171,7 @@ fn silence_and_age_end_a_connection() {
 
 #[test]
 fn whoever_moved_is_dialled_anew() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::new(&Limits::default());
     let mut a = world.connected("a", true).unwrap();
     let mut b = world.connected("b", true).unwrap();
     world.pool.moved(&node("a"));
@@ -182,7 +184,7 @@ fn whoever_moved_is_dialled_anew() {
 
 #[test]
 fn what_waits_when_a_connection_breaks_is_dialled_again() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::new(&Limits::default());
     let a = world.connected("a", false).unwrap();
     world.push(to("a"));
     let key = Key::Peer(node("a"));
@@ -198,7 +200,7 @@ fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
         frames_rate: (10, 20),
         ..Limits::default()
     };
-    let mut world = World::new(limits);
+    let mut world = World::new(&limits);
     let a = world.connected("a", false).unwrap();
     let waits: Vec<_> = (0..40)
         .map(|_| world.pool.received(a.id, 1, world.now))
@@ -223,7 +225,7 @@ fn what_waits_is_bounded_for_each_and_for_all() {
         queues_bytes: 100,
         ..Limits::default()
     };
-    let mut world = World::new(limits);
+    let mut world = World::new(&limits);
     let dropped: usize = (0..10).map(|_| world.push(to("a")).dropped).sum();
     assert_eq!((dropped, world.pool.bytes), (6, 4));
     let mut dropped = 0;
@@ -239,7 +241,7 @@ fn what_waits_is_bounded_for_each_and_for_all() {
 
 #[test]
 fn new_addresses_wake_the_dialler() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::new(&Limits::default());
     world.push(to("a"));
     let (_, news) = world.pool.targets(&Key::Peer(node("a"))).unwrap();
     let woken = |news: &Notify| {
