@@ -21,7 +21,7 @@ use super::names;
 use super::notes::Notes;
 use super::places::Turn;
 use super::pull::Pulling;
-use super::records::Records;
+use super::records::{Records, moment};
 use super::seeds::Seeds;
 use super::seek::Last;
 use super::speak::Voice;
@@ -136,11 +136,7 @@ impl Daemon {
             limits: Limits::default(),
         };
         let seen = read_keys(&writer, &root, &cluster).await?.seen;
-        let clock = move || {
-            i64::try_from(clock::unix_now())
-                .unwrap_or(i64::MAX)
-                .max(seen)
-        };
+        let clock = move || moment(seen);
         let (handle, incoming) = transport::start(transport, std::sync::Arc::new(clock)).await?;
         let ours = own::are_ours(&root, &node);
         let snapshot = match ours {
@@ -215,7 +211,7 @@ impl Daemon {
         let mut seek = self.first_search();
         let mut show = every(super::seek::SHOW);
         let mut commanded = true;
-        tracing::info!(port = self.cluster.peers.port, "ready");
+        tracing::info!("ready");
         loop {
             self.spread().await;
             let deadline = self.gossip.as_ref().and_then(Gossip::deadline);

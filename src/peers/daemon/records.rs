@@ -124,13 +124,7 @@ impl Records {
 
     /// By what time a record is judged that is seen for the first time.
     fn time(&self, trust: &Trust) -> Time {
-        let moment = Moment {
-            clock: i64::try_from(clock::unix_now()).unwrap_or(i64::MAX),
-            seen: self.least,
-            synchronised: Synchronised::Unknown,
-            trusted: false,
-        };
-        Time::judged(&moment, trust.begun())
+        Time::judged(&moment(self.least), trust.begun())
     }
 
     fn count(&mut self) {
@@ -168,6 +162,16 @@ impl Records {
     /// What the agent is told.
     pub(super) fn counting(&self) -> BTreeMap<Name, Signed> {
         self.ledger.said()
+    }
+}
+
+/// What time it is, given the newest time that this node has seen.
+pub(super) fn moment(seen: i64) -> Moment {
+    Moment {
+        clock: i64::try_from(clock::unix_now()).unwrap_or(i64::MAX),
+        seen,
+        synchronised: Synchronised::Unknown,
+        trusted: false,
     }
 }
 
