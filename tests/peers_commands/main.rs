@@ -1,5 +1,5 @@
-//! The commands for signed records in sandboxes: with the masters' real certificates, without the process
-//! that spreads records.
+//! The commands for signed records in sandboxes, with the masters' real certificates: without the process
+//! that spreads records, and with two of them on loopback.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
@@ -7,6 +7,7 @@ mod carry;
 mod etcd;
 mod masters;
 mod orders;
+mod process;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../agent/sandbox.rs"]
 mod sandbox;

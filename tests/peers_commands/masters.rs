@@ -48,9 +48,13 @@ pub(crate) fn node(hostname: &str, addresses: &[String; 3]) -> Sandbox {
 
 /// The first makes the cluster's authorities, the others get them.
 pub(crate) fn cluster(count: usize) -> Vec<Sandbox> {
-    let addresses = addresses();
+    cluster_at(count, &addresses())
+}
+
+/// The same at these addresses.
+pub(crate) fn cluster_at(count: usize, addresses: &[String; 3]) -> Vec<Sandbox> {
     let masters: Vec<Sandbox> = (1..=count)
-        .map(|number| node(&format!("master-{number}"), &addresses))
+        .map(|number| node(&format!("master-{number}"), addresses))
         .collect();
     let (first, others) = masters.split_first().unwrap();
     first.stayput(&["certs", "init", "--new-cluster"]).good();

@@ -1,6 +1,6 @@
 //! What the process of the peers tells and takes: its control socket, and figures for Prometheus.
 //!
-//! HTTP/1.1 and JSON at [`SOCKET`], for root as the agent's ([`crate::control`]); docs/control.md has the
+//! HTTP/1.1 and JSON at [`SOCKET`], for root as the agent's ([`crate::control`]); docs/peers.md has the
 //! routes. The figures are also at a loopback port where the cluster file asks for one.
 
 pub mod message;
