@@ -35,6 +35,8 @@ dns: {listen: [\"127.0.0.1:53\"]}
 haproxy: {reload: []}
 ";
 
+const NO_MULTICAST: &str = "peers: {multicast: false}\n";
+
 /// Two such clusters at a time would be too much for a small machine.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -65,6 +67,12 @@ fn address(last: u8) -> String {
 
 impl Lab {
     fn start() -> Self {
+        Self::with("", 2)
+    }
+
+    /// With more in the cluster file, and so many workers that have joined.
+    fn with(more: &str, joined: usize) -> Self {
+        let cluster = format!("{CLUSTER}{more}");
         let folder = tempfile::tempdir().unwrap();
         let bridge = Namespace::bridge();
         let mut nodes: Vec<Node> = NAMES
@@ -72,14 +80,18 @@ impl Lab {
             .zip(BEFORE)
             .map(|(name, at)| {
                 let namespace = bridge.node(name, &address(at));
-                Node::new(folder.path(), name, namespace, CLUSTER)
+                Node::new(folder.path(), name, namespace, &cluster)
             })
             .collect();
         issue(&nodes[..MASTERS]);
         let read = |file: &str| nodes[0].read(&format!("etc/kubernetes/pki/{file}"));
         let (authority, key) = (read("ca.crt"), read("ca.key"));
-        for worker in &nodes[MASTERS..] {
+        let (with, without) = nodes[MASTERS..].split_at(joined);
+        for worker in with {
             join(worker, &authority, &key);
+        }
+        for worker in without {
+            worker.write("etc/kubernetes/pki/ca.crt", &authority);
         }
         for node in &mut nodes {
             node.start_agent();
@@ -100,6 +112,19 @@ impl Lab {
         }
         lab.all_books_are_true("from nothing, until all hold three records", begun);
         lab
+    }
+
+    /// The power of all nodes fails; they come back together, where they are by now.
+    fn comes_back(&mut self, moves: &[(usize, u8)]) {
+        for member in &mut self.members {
+            member.peers.as_mut().unwrap().kill();
+            member.node.kill();
+        }
+        self.moves(moves);
+        for member in &mut self.members {
+            member.node.start_agent();
+            member.start_peers();
+        }
     }
 
     /// These members, by their number, are at these addresses now; all at once.
@@ -260,7 +285,8 @@ fn one_two_or_all_masters_move() {
         return;
     }
     let _turn = one_at_a_time();
-    let mut lab = Lab::start();
+    // By multicast it would be easier.
+    let mut lab = Lab::with(NO_MULTICAST, 2);
     let begun = lab.moves(&[(0, 31)]);
     lab.all_books_are_true("one master moves", begun);
     let begun = lab.moves(&[(1, 32), (2, 33)]);
@@ -347,5 +373,74 @@ fn a_node_sleeps_through_five_changes() {
         lab.members[sleeper].signal(agent, Signal::CONT);
         let what = format!("{} wakes up after five changes", NAMES[sleeper]);
         lab.all_books_are_true(&what, Instant::now());
+    }
+}
+
+#[test]
+fn after_a_power_failure_all_come_back_elsewhere() {
+    if !possible() {
+        return;
+    }
+    let _turn = one_at_a_time();
+    // All masters are elsewhere, and find the workers where they were.
+    let mut lab = Lab::with(NO_MULTICAST, 2);
+    lab.comes_back(&[(0, 31), (1, 32), (2, 33)]);
+    lab.all_books_are_true("all masters come back elsewhere", Instant::now());
+    drop(lab);
+    let mut lab = Lab::start();
+    lab.comes_back(&[(0, 31), (1, 32), (2, 33), (3, 41), (4, 42)]);
+    lab.all_books_are_true("all nodes come back elsewhere", Instant::now());
+}
+
+#[test]
+fn a_worker_without_a_certificate_hears_and_is_not_heard() {
+    if !possible() {
+        return;
+    }
+    let _turn = one_at_a_time();
+    let mut lab = Lab::with("", 1);
+    let begun = lab.moves(&[(0, 31)]);
+    lab.all_books_are_true("a worker has no certificate, and hears multicast", begun);
+    drop(lab);
+    // Without multicast it pulls.
+    let mut lab = Lab::with(NO_MULTICAST, 1);
+    let begun = lab.moves(&[(0, 31)]);
+    lab.all_books_are_true("a worker has no certificate, and pulls", begun);
+    let log = lab.members[4].peers.as_ref().unwrap().log();
+    assert!(log.contains("records are only pulled"), "{log}");
+    assert!(!log.contains("taking part"), "{log}");
+}
+
+#[test]
+fn garbage_on_the_link_moves_nothing_and_is_told_once() {
+    if !here(true, &["ip", "unshare", "setpriv", "haproxy", "socat"]) {
+        return;
+    }
+    let _turn = one_at_a_time();
+    let mut lab = Lab::start();
+    let stranger = lab.bridge.node("stranger", "10.77.0.99");
+    let garbage = lab.members[0].node.path("garbage");
+    // A thousand datagrams, each other bytes.
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|it| (it / 7 % 251) as u8).collect();
+    std::fs::write(&garbage, bytes).unwrap();
+    let mut socat = Command::new("ip");
+    socat.args([
+        "netns",
+        "exec",
+        stranger.name(),
+        "socat",
+        "-u",
+        "-b",
+        "1000",
+    ]);
+    socat.arg(format!("OPEN:{}", garbage.display()));
+    socat.arg("UDP4-DATAGRAM:239.255.84.42:8442,ip-multicast-if=10.77.0.99");
+    run(&mut socat).good();
+    let begun = lab.moves(&[(0, 31), (1, 32)]);
+    lab.all_books_are_true("two masters move, after a thousand lies", begun);
+    for member in &lab.members {
+        let log = member.peers.as_ref().unwrap().log();
+        let told = log.matches("10.77.0.99 sends what is not taken").count();
+        assert_eq!(told, 1, "{}: {log}", member.node.name);
     }
 }

@@ -31,7 +31,7 @@ use crate::config::{Cluster, Node};
 use crate::control::published::Watched;
 use crate::name::Name;
 use crate::own;
-use crate::peers::gossip::{self, ADDRESSES, Gossip, Identity, Input, Output, Pace, Who};
+use crate::peers::gossip::{self, ADDRESSES, Gossip, Identity, Input, Output, Pace, Refusal, Who};
 use crate::peers::ledger::Word;
 use crate::peers::record::{Digest, Record};
 use crate::peers::statement::{Says, Statement};
@@ -50,6 +50,9 @@ const MEMBERS: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Digests of others that are remembered.
 const DIGESTS: usize = gossip::MEMBERS;
+
+/// The kind of what is said of a record that is refused.
+const RECORD: &str = "record";
 
 /// Why a life ends.
 pub(super) enum End {
@@ -213,7 +216,7 @@ impl Daemon {
         let mut commanded = true;
         tracing::info!("ready");
         loop {
-            self.spread().await;
+            self.spread();
             let deadline = self.gossip.as_ref().and_then(Gossip::deadline);
             let deadline = deadline.map(|after| self.begun + after);
             tokio::select! {
@@ -333,7 +336,8 @@ impl Daemon {
                 let own = book.own.as_ref().map(|own| own.place.addresses.clone());
                 self.book = Some(book);
                 self.spread_masters();
-                if let Some(own) = own {
+                // It may be about to hear of what the interfaces have said already.
+                if let Some(own) = own.filter(|_| self.interfaces.is_none()) {
                     self.is_at(own);
                 }
                 self.speak();
@@ -515,11 +519,11 @@ impl Daemon {
                     .send(To::Peer(names::peer(&to), addresses), frame),
                 Output::Renewed(identity) => self.members.generation = identity.generation(),
                 Output::Refused { from, why } => {
-                    if !matches!(why, gossip::Refusal::Record(_)) {
+                    if !matches!(why, Refusal::Record(_)) {
                         self.counts.malformed += 1;
                     }
-                    let (from, why) = (from.to_string(), why.to_string());
-                    if self.notes.is_new(&from, &why, std::time::Instant::now()) {
+                    let (from, kind) = (from.to_string(), kind(&why));
+                    if self.notes.is_new(&from, kind, std::time::Instant::now()) {
                         tracing::warn!("{from} sends what is not taken: {why}");
                     }
                 }
@@ -532,13 +536,13 @@ impl Daemon {
     }
 
     pub(super) fn refused(&mut self, from: &str, why: &str) {
-        if self.notes.is_new(from, why, std::time::Instant::now()) {
+        if self.notes.is_new(from, RECORD, std::time::Instant::now()) {
             tracing::warn!("{from} sends what is not taken: {why}");
         }
     }
 
     /// Something was taken: everybody here hears of it.
-    async fn spread(&mut self) {
+    fn spread(&mut self) {
         // What is said then may be news itself.
         while self.known != self.records.version() {
             self.known = self.records.version();
@@ -659,6 +663,19 @@ impl Daemon {
         }
         // A certificate may have ended meanwhile, or begun to count.
         self.speak();
+    }
+}
+
+/// Of the same kind something is said once, however it differs.
+fn kind(why: &Refusal) -> &'static str {
+    match why {
+        Refusal::Malformed(_) => "frame",
+        Refusal::Packet(_) => "packet",
+        Refusal::Impostor(_) => "impostor",
+        Refusal::Twin => "twin",
+        Refusal::Record(_) => RECORD,
+        Refusal::Liar => "liar",
+        Refusal::Identity(_) => "identity",
     }
 }
 
