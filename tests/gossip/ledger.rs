@@ -12,7 +12,7 @@ const SIZE: usize = 1100;
 /// Records by the number of their master.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Toy {
-    records: BTreeMap<u32, (u64, Vec<u8>)>,
+    records: BTreeMap<u32, (u64, Vec<u8>, Digest)>,
     digest: Digest,
     /// How many were looked at closely: what a real ledger verifies.
     pub(crate) judged: usize,
@@ -37,13 +37,15 @@ fn sha256(bytes: &[u8]) -> Digest {
 impl Toy {
     /// The version that is held of a master's record.
     pub(crate) fn version(&self, master: u32) -> u64 {
-        self.records.get(&master).map_or(0, |(version, _)| *version)
+        self.records
+            .get(&master)
+            .map_or(0, |(version, ..)| *version)
     }
 
     /// Where the masters are, by number.
     pub(crate) fn places(&self) -> impl Iterator<Item = (u32, SocketAddr)> {
         let records = self.records.values();
-        records.filter_map(|(_, record)| read(record).map(|(master, _, at)| (master, at)))
+        records.filter_map(|(_, record, _)| read(record).map(|(master, _, at)| (master, at)))
     }
 }
 
@@ -54,15 +56,16 @@ impl Ledger for Toy {
             return Verdict::Refused("not a record".to_owned());
         };
         match self.records.get(&master) {
-            Some((_, held)) if held == record => return Verdict::Known,
-            Some((held, bytes)) if (*held, bytes.as_slice()) > (version, record) => {
+            Some((_, held, _)) if held == record => return Verdict::Known,
+            Some((held, bytes, _)) if (*held, bytes.as_slice()) > (version, record) => {
                 return Verdict::Outdone;
             }
             _ => {}
         }
         self.judged += 1;
         assert!(record.len() <= RECORD);
-        self.records.insert(master, (version, record.to_vec()));
+        self.records
+            .insert(master, (version, record.to_vec(), sha256(record)));
         self.digest = sha256(self.held().as_flattened());
         Verdict::News
     }
@@ -73,15 +76,15 @@ impl Ledger for Toy {
 
     fn held(&self) -> Vec<Digest> {
         let records = self.records.values();
-        let mut held: Vec<Digest> = records.map(|(_, record)| sha256(record)).collect();
+        let mut held: Vec<Digest> = records.map(|(.., digest)| *digest).collect();
         held.sort_unstable();
         held
     }
 
     fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
         let mut records = self.records.values();
-        let found = records.find(|(_, record)| sha256(record) == *digest);
-        found.map(|(_, record)| record.clone())
+        let found = records.find(|(.., held)| held == digest);
+        found.map(|(_, record, _)| record.clone())
     }
 
     fn stamp(record: &[u8]) -> Option<Stamp> {

@@ -11,13 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::agent::{Link, News};
+use super::agent::Link;
 use super::command::{Command, Counts, Verdict};
 use super::disk::Disk;
 use super::files::{self, Keys};
 use super::members::Members;
-use super::multicast::{self, Multicast};
-use super::names;
+use super::multicast::Multicast;
 use super::notes::Notes;
 use super::places::Turn;
 use super::pull::Pulling;
@@ -26,20 +25,15 @@ use super::seeds::Seeds;
 use super::seek::Last;
 use super::speak::Voice;
 use super::{Error, Settings, tell, watchdog};
-use crate::clock;
 use crate::config::{Cluster, Node};
 use crate::control::published::Watched;
-use crate::name::Name;
 use crate::own;
-use crate::peers::gossip::{self, ADDRESSES, Gossip, Identity, Input, Output, Pace, Refusal, Who};
-use crate::peers::ledger::Word;
-use crate::peers::record::{Digest, Record};
-use crate::peers::statement::{Says, Statement};
-use crate::peers::store::{self, Loaded};
-use crate::peers::transport::{self, Handle, Incoming, Limits, Peer, To};
+use crate::peers::gossip::{self, Gossip, Input, Who};
+use crate::peers::record::Digest;
+use crate::peers::transport::{self, Handle, Incoming, Limits, Peer};
 use crate::pki::certificate::Certificate;
 use crate::root::Root;
-use crate::source::interface::{self, Snapshot};
+use crate::source::interface::Snapshot;
 use crate::source::netlink;
 use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
@@ -49,10 +43,7 @@ const MEMBERS: Duration = Duration::from_mins(1);
 /// How often what was waited for in vain is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Digests of others that are remembered.
-const DIGESTS: usize = gossip::MEMBERS;
-
-/// The kind of what is said of a record that is refused.
-const RECORD: &str = "record";
+pub(super) const DIGESTS: usize = gossip::MEMBERS;
 
 /// Why a life ends.
 pub(super) enum End {
@@ -78,41 +69,41 @@ pub(super) struct Daemon {
     pub(super) cluster: Cluster,
     pub(super) node: Node,
     pub(super) handle: Handle,
-    incoming: mpsc::Receiver<Incoming>,
-    own: watch::Receiver<Option<Peer>>,
+    pub(super) incoming: mpsc::Receiver<Incoming>,
+    pub(super) own: watch::Receiver<Option<Peer>>,
     /// Once there is a certificate.
     pub(super) gossip: Option<Gossip<Records>>,
     pub(super) records: Records,
     /// The version that everybody here knows.
-    known: u64,
-    authorities: Option<Vec<Certificate>>,
-    loaded: bool,
+    pub(super) known: u64,
+    pub(super) authorities: Option<Vec<Certificate>>,
+    pub(super) loaded: bool,
     pub(super) voice: Voice,
     pub(super) link: Link,
     pub(super) book: Option<Watched>,
     pub(super) agent: bool,
-    told_agent: bool,
+    pub(super) told_agent: bool,
     /// This node's addresses.
     pub(super) here: Vec<IpAddr>,
-    interfaces: Option<netlink::Watch>,
+    pub(super) interfaces: Option<netlink::Watch>,
     pub(super) multicast: Multicast,
-    datagrams: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
+    pub(super) datagrams: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
     pub(super) disk: Disk<After>,
-    files: Watch,
+    pub(super) files: Watch,
     pub(super) seeds: Seeds,
     pub(super) turn: Turn,
     pub(super) pulling: Pulling,
     /// Of earlier runs, with this run's generation.
     pub(super) members: Members,
-    saved_members: Option<Members>,
-    saving: JoinSet<()>,
-    begun: Instant,
+    pub(super) saved_members: Option<Members>,
+    pub(super) saving: JoinSet<()>,
+    pub(super) begun: Instant,
     /// When anybody spoke last, since the start or a move.
     pub(super) heard: Option<Instant>,
     pub(super) digests: BTreeMap<Who, Digest>,
     pub(super) counts: Counts,
     pub(super) key_problems: Vec<String>,
-    notes: Notes,
+    pub(super) notes: Notes,
     pub(super) last: Last,
     pub(super) rng: SmallRng,
 }
@@ -138,13 +129,14 @@ impl Daemon {
             known: members.contacts.clone(),
             limits: Limits::default(),
         };
-        let seen = read_keys(&writer, &root, &cluster).await?.seen;
-        let clock = move || moment(seen);
+        let newest = read_keys(&writer, &root, &cluster).await?.seen;
+        let clock = move || moment(newest);
         let (handle, incoming) = transport::start(transport, std::sync::Arc::new(clock)).await?;
         let ours = own::are_ours(&root, &node);
-        let snapshot = match ours {
-            true => netlink::snapshot().await.ok(),
-            false => None,
+        let snapshot = if ours {
+            netlink::snapshot().await.ok()
+        } else {
+            None
         };
         let (multicast, datagrams) = Multicast::new(cluster.peers.port);
         let mut seed = [0; 32];
@@ -211,7 +203,7 @@ impl Daemon {
         let mut watchdog = watchdog();
         let mut members = every(MEMBERS);
         let mut again = every(AGAIN);
-        let mut seek = self.first_search();
+        let mut seek = Instant::now();
         let mut show = every(super::seek::SHOW);
         let mut commanded = true;
         tracing::info!("ready");
@@ -259,427 +251,13 @@ impl Daemon {
     pub(super) fn now(&self) -> Duration {
         self.begun.elapsed()
     }
-
-    // --- What comes in ----------------------------------------------------------------------------
-
-    fn received(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Frame { peer, bytes, .. } => {
-                let Some(from) = names::who(&peer) else {
-                    return;
-                };
-                self.heard = Some(Instant::now());
-                if let Some(digest) = gossip::digest(&bytes)
-                    && (self.digests.len() < DIGESTS || self.digests.contains_key(&from))
-                {
-                    self.digests.insert(from.clone(), Digest(digest));
-                }
-                self.gossip(Input::Frame {
-                    from: &from,
-                    bytes: &bytes,
-                });
-            }
-            Incoming::Pull { answer, .. } => answer.send(super::pull::answer(&self.records)),
-        }
-    }
-
-    /// A datagram of multicast: a record, or nothing.
-    fn overheard(&mut self, bytes: &[u8], from: SocketAddr) {
-        self.counts.multicast_heard += 1;
-        let verdict = self.records.take(bytes);
-        if let Verdict::Refused(why) = &verdict {
-            self.refused(&from.ip().to_canonical().to_string(), why);
-        }
-        let of_interest = match verdict {
-            Verdict::News => true,
-            Verdict::Known => self.is_lonely(),
-            Verdict::Outdone | Verdict::Refused(_) => false,
-        };
-        let says = Record::decode(bytes).ok();
-        let says = says.and_then(|it| Statement::decode(&it.statement, self.root.loopback()).ok());
-        if let Some(statement) = says.filter(|_| of_interest)
-            && let Says::At(addresses) = statement.says
-        {
-            self.spread_masters();
-            let at = addresses.into_iter().map(|ip| self.listening(ip));
-            self.greet(Peer::Master(statement.master), at.collect());
-        }
-    }
-
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Offer { records, reply } => {
-                let verdicts: Vec<Verdict> = records
-                    .iter()
-                    .map(|record| {
-                        let verdict = self.records.take(record);
-                        if verdict == Verdict::News {
-                            self.disk.after_saving(After::Tell(record.clone()));
-                        }
-                        verdict
-                    })
-                    .collect();
-                self.disk.after_saving(After::Answer(reply, verdicts));
-            }
-            // Who asked may have gone.
-            Command::Look(reply) => drop(reply.send(self.picture())),
-        }
-    }
-
-    fn agent_says(&mut self, news: News) {
-        match news {
-            News::Book(book) => {
-                if !std::mem::replace(&mut self.agent, true) {
-                    tracing::info!("following the agent");
-                    self.link.again();
-                }
-                let own = book.own.as_ref().map(|own| own.place.addresses.clone());
-                self.book = Some(book);
-                self.spread_masters();
-                // It may be about to hear of what the interfaces have said already.
-                if let Some(own) = own.filter(|_| self.interfaces.is_none()) {
-                    self.is_at(own);
-                }
-                self.speak();
-            }
-            News::Gone => self.agent = false,
-        }
-    }
-
-    /// The node's interfaces have changed.
-    fn looked(&mut self, snapshot: &Snapshot) {
-        if self.cluster.peers.multicast {
-            self.multicast.join(multicast::links(snapshot));
-        }
-        let master = self.node.master().and_then(|own| self.cluster.master(own));
-        let kept = master.into_iter();
-        let kept: Vec<_> = kept
-            .flat_map(|master| self.cluster.routes.kept(master))
-            .collect();
-        let snapshot = snapshot.without_kept(&kept);
-        self.is_at(interface::select(
-            &snapshot,
-            &self.node.selection,
-            &self.here,
-        ));
-    }
-
-    /// Where this node is now. Old connections lead nowhere.
-    fn is_at(&mut self, addresses: Vec<IpAddr>) {
-        let differs = addresses.iter().any(|address| !self.here.contains(address));
-        if addresses.is_empty() || !differs && addresses.len() == self.here.len() {
-            return;
-        }
-        let first = std::mem::replace(&mut self.here, addresses).is_empty();
-        if first {
-            return self.gossip(Input::Moved(self.own_sockets()));
-        }
-        tracing::info!("this node is at {} now", shown(&self.here));
-        self.handle.moved_itself();
-        self.heard = None;
-        self.turn.begin();
-        self.gossip(Input::Moved(self.own_sockets()));
-        self.voice.show_for_a_while();
-        self.show();
-    }
-
-    pub(super) fn own_sockets(&self) -> Vec<SocketAddr> {
-        let own = self.here.iter().take(ADDRESSES);
-        own.map(|ip| self.listening(*ip)).collect()
-    }
-
-    /// Where a node of this address listens.
-    pub(super) fn listening(&self, ip: IpAddr) -> SocketAddr {
-        SocketAddr::new(ip, self.cluster.peers.port)
-    }
-
-    // --- Who this node is ---------------------------------------------------------------------------
-
-    /// Takes part under the name of its certificate.
-    fn be_somebody(&mut self) {
-        let own = self.own.borrow_and_update().clone();
-        let Some(who) = own.as_ref().and_then(names::who) else {
-            return;
-        };
-        if self
-            .gossip
-            .as_ref()
-            .is_some_and(|gossip| *gossip.identity().who() == who)
-        {
-            return;
-        }
-        let generation = self
-            .members
-            .generation
-            .saturating_add(1)
-            .max(clock::unix_now());
-        let identity = match Identity::new(who.clone(), generation, self.own_sockets()) {
-            Ok(identity) => identity,
-            Err(error) => return tracing::error!("cannot take part as {who}: {error}"),
-        };
-        tracing::info!("taking part as {who}, at {}", shown(&self.here));
-        self.members.generation = generation;
-        let rng = SmallRng::from_rng(&mut self.rng);
-        self.gossip = Some(Gossip::new(identity, Pace::default(), rng, self.now()));
-        self.gossip(Input::Known(self.members.members.clone()));
-        self.spread_masters();
-        self.speak();
-    }
-
-    async fn keys_changed(&mut self) {
-        if let Err(error) = self.read_keys().await {
-            tracing::error!("certificates are not followed: {error}");
-        }
-    }
-
-    async fn read_keys(&mut self) -> Result<(), Error> {
-        let keys = read_keys(&self.writer, &self.root, &self.cluster).await?;
-        for problem in &keys.problems {
-            if !self.key_problems.contains(problem) {
-                tracing::warn!("{problem}");
-            }
-        }
-        let seen = keys.seen;
-        self.key_problems = keys.problems;
-        self.records.not_before(seen);
-        if let Some(signer) = &keys.signer {
-            self.records
-                .not_before(signer.certificate().certificate.not_before);
-        }
-        let authorities = keys.trust.as_ref().map(|trust| trust.authorities.to_vec());
-        if authorities != self.authorities || self.disk.is_spared() {
-            if let Some(trust) = &keys.trust
-                && (!self.loaded || self.disk.is_spared())
-            {
-                self.load(trust.clone()).await?;
-            }
-            for why in self.records.believe(keys.trust) {
-                tracing::warn!("a record does not count any more: {why}");
-            }
-            self.authorities = authorities;
-        }
-        self.voice.sign_with(keys.signer);
-        self.speak();
-        Ok(())
-    }
-
-    /// Reads the records that were saved.
-    async fn load(&mut self, trust: crate::peers::trust::Trust) -> Result<(), Interrupted> {
-        let root = self.root.clone();
-        let loaded = self.writer.run(move || store::load(&root, &trust)).await?;
-        self.loaded = true;
-        if !matches!(loaded, Loaded::Unreadable(_)) {
-            self.disk.use_it();
-        }
-        match loaded {
-            Loaded::Good { ledger, refused } => {
-                for why in refused {
-                    tracing::warn!("a saved record does not count any more: {why}");
-                }
-                self.records.load(ledger);
-                self.tell_agent();
-            }
-            Loaded::Fresh => {}
-            Loaded::Damaged { reason, set_aside } => {
-                let place = set_aside.map_or_else(
-                    || "it could not be set aside".to_owned(),
-                    |path| format!("it lies at {} now", path.display()),
-                );
-                tracing::error!(
-                    "{} is damaged ({reason}; {place}); other nodes send its records again",
-                    store::PATH
-                );
-            }
-            Loaded::Unreadable(unreadable) => {
-                if !self.disk.is_spared() {
-                    tracing::error!("{unreadable}");
-                }
-                self.disk.spare();
-            }
-        }
-        Ok(())
-    }
-
-    // --- What goes out ------------------------------------------------------------------------------
-
-    /// Hands something to the gossip, and does what it wants done.
-    pub(super) fn gossip(&mut self, input: Input<'_>) {
-        let now = self.begun.elapsed();
-        let Some(gossip) = &mut self.gossip else {
-            return;
-        };
-        for output in gossip.handle(input, &mut self.records, now) {
-            match output {
-                Output::Send {
-                    to,
-                    addresses,
-                    frame,
-                } => self
-                    .handle
-                    .send(To::Peer(names::peer(&to), addresses), frame),
-                Output::Renewed(identity) => self.members.generation = identity.generation(),
-                Output::Refused { from, why } => {
-                    if !matches!(why, Refusal::Record(_)) {
-                        self.counts.malformed += 1;
-                    }
-                    let (from, kind) = (from.to_string(), kind(&why));
-                    if self.notes.is_new(&from, kind, std::time::Instant::now()) {
-                        tracing::warn!("{from} sends what is not taken: {why}");
-                    }
-                }
-                Output::Up(identity) => tracing::debug!("up: {identity:?}"),
-                Output::Down(identity) => tracing::debug!("down: {identity:?}"),
-                // Who sent it is known by now; a search of its own goes on meanwhile.
-                Output::News { .. } | Output::Lonely => {}
-            }
-        }
-    }
-
-    pub(super) fn refused(&mut self, from: &str, why: &str) {
-        if self.notes.is_new(from, RECORD, std::time::Instant::now()) {
-            tracing::warn!("{from} sends what is not taken: {why}");
-        }
-    }
-
-    /// Something was taken: everybody here hears of it.
-    fn spread(&mut self) {
-        // What is said then may be news itself.
-        while self.known != self.records.version() {
-            self.known = self.records.version();
-            self.spread_masters();
-            self.leave_old_places();
-            self.tell_agent();
-            self.speak();
-        }
-    }
-
-    fn tell_agent(&mut self) {
-        let counting = self.records.counting();
-        // Nothing known is no reason to forget what the agent knows.
-        if !counting.is_empty() || self.told_agent {
-            self.told_agent = true;
-            self.link.tell(counting);
-        }
-    }
-
-    /// Connections to where a master was lead nowhere, or to somebody else.
-    fn leave_old_places(&self) {
-        let effective = self.records.ledger().effective();
-        for connection in self.handle.connections() {
-            if let Peer::Master(name) = &connection.peer
-                && let Some(Word::At(addresses)) = effective.get(name).map(|it| &it.word)
-                && !addresses.contains(&connection.at.ip().to_canonical())
-            {
-                self.handle.moved(&connection.peer);
-            }
-        }
-    }
-
-    fn saved(&mut self, done: Option<Vec<After>>) {
-        let Some(done) = done else {
-            let version = self.records.version();
-            return self.disk.save(self.records.ledger(), version);
-        };
-        for after in done {
-            match after {
-                After::Tell(record) => self.gossip(Input::Tell(&record)),
-                // Who asked may have gone.
-                After::Answer(reply, verdicts) => drop(reply.send(verdicts)),
-            }
-        }
-    }
-
-    /// The masters that count, and where they listen: by signed records, else by the book, else by the
-    /// cluster file.
-    pub(super) fn masters(&self) -> BTreeMap<Name, Vec<SocketAddr>> {
-        let effective = self.records.ledger().effective();
-        let mut masters: BTreeMap<Name, Vec<IpAddr>> = BTreeMap::new();
-        for (name, effective) in &effective {
-            if let Word::At(addresses) = &effective.word {
-                masters.insert(name.clone(), addresses.clone());
-            }
-        }
-        let book = self.book.iter().flat_map(|book| &book.masters);
-        let book = book.map(|(name, place)| (name, &place.addresses));
-        let file = self
-            .cluster
-            .masters
-            .iter()
-            .map(|it| (&it.name, &it.addresses));
-        for (name, addresses) in book.chain(file) {
-            if effective
-                .get(name)
-                .is_none_or(|it| it.word != Word::Removed)
-            {
-                let known = masters.entry(name.clone()).or_default();
-                known.extend(addresses.iter().filter(|_| !effective.contains_key(name)));
-            }
-        }
-        let listening = |(name, addresses): (Name, Vec<IpAddr>)| {
-            let mut at: Vec<SocketAddr> = Vec::new();
-            for address in addresses {
-                let address = self.listening(address);
-                if !at.contains(&address) {
-                    at.push(address);
-                }
-            }
-            (name, at)
-        };
-        masters.into_iter().map(listening).collect()
-    }
-
-    fn spread_masters(&mut self) {
-        self.gossip(Input::Masters(self.masters()));
-    }
-
-    fn save_members(&mut self) {
-        while self.saving.try_join_next().is_some() {}
-        let now = Members {
-            generation: self.members.generation,
-            members: match &self.gossip {
-                Some(gossip) => gossip.known(),
-                None => self.members.members.clone(),
-            },
-            contacts: self.handle.known(),
-        };
-        let saved = self.saved_members.as_ref();
-        if saved.is_some_and(|saved| now.says_the_same(saved)) {
-            return;
-        }
-        self.saved_members = Some(now.clone());
-        let (root, writer) = (self.root.clone(), self.writer.clone());
-        self.saving.spawn(async move {
-            let saved = writer.run(move || now.save(&root)).await;
-            let saved = saved.map_err(|error| error.to_string());
-            if let Err(why) = saved.and_then(|saved| saved.map_err(|error| error.to_string())) {
-                tracing::warn!("who is known is not saved: {why}");
-            }
-        });
-    }
-
-    async fn try_again(&mut self) {
-        if self.disk.is_spared() {
-            self.keys_changed().await;
-        }
-        // A certificate may have ended meanwhile, or begun to count.
-        self.speak();
-    }
 }
 
-/// Of the same kind something is said once, however it differs.
-fn kind(why: &Refusal) -> &'static str {
-    match why {
-        Refusal::Malformed(_) => "frame",
-        Refusal::Packet(_) => "packet",
-        Refusal::Impostor(_) => "impostor",
-        Refusal::Twin => "twin",
-        Refusal::Record(_) => RECORD,
-        Refusal::Liar => "liar",
-        Refusal::Identity(_) => "identity",
-    }
-}
-
-async fn read_keys(writer: &Writer, root: &Root, cluster: &Cluster) -> Result<Keys, Interrupted> {
+pub(super) async fn read_keys(
+    writer: &Writer,
+    root: &Root,
+    cluster: &Cluster,
+) -> Result<Keys, Interrupted> {
     let (root, cluster) = (root.clone(), cluster.clone());
     writer.run(move || Keys::load(&root, &cluster)).await
 }
@@ -702,12 +280,4 @@ fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
-}
-
-fn shown(addresses: &[IpAddr]) -> String {
-    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    match texts.is_empty() {
-        true => "no known address".to_owned(),
-        false => texts.join(" "),
-    }
 }

@@ -22,7 +22,8 @@ pub(super) struct Members {
     /// This node's own generation; the next start has a higher one.
     pub(super) generation: u64,
     /// Members, as they said or were told.
-    pub(super) members: Vec<Identity>,
+    #[serde(rename = "members")]
+    pub(super) told: Vec<Identity>,
     /// Who finished a handshake, and where.
     pub(super) contacts: Vec<Contact>,
 }
@@ -44,7 +45,7 @@ impl Members {
 
     /// Writes the file, if it differs. Blocks on the disk.
     pub(super) fn save(mut self, root: &Root) -> Result<(), file::Error> {
-        self.members.truncate(MEMBERS);
+        self.told.truncate(MEMBERS);
         self.contacts.truncate(MEMBERS);
         let path = Path::new(PATH);
         let failed = |operation| {
@@ -73,8 +74,8 @@ impl Members {
                 .collect()
         };
         let told = |members: &Self| -> Vec<_> {
-            let members = members.members.iter();
-            let mut told: Vec<_> = members.map(|one| (one.tag(), one.generation())).collect();
+            let told = members.told.iter();
+            let mut told: Vec<_> = told.map(|one| (one.tag(), one.generation())).collect();
             told.sort_unstable();
             told
         };
@@ -100,7 +101,7 @@ mod tests {
         let worker = Who::Worker(NodeName::parse("w1").unwrap());
         let members = Members {
             generation: 9,
-            members: vec![Identity::new(worker, 7, vec![at]).unwrap()],
+            told: vec![Identity::new(worker, 7, vec![at]).unwrap()],
             contacts: vec![Contact {
                 peer: Peer::Master(Name::parse("m1.k8s.internal").unwrap()),
                 addresses: vec![at],
@@ -110,7 +111,7 @@ mod tests {
         members.clone().save(&root).unwrap();
         let loaded = Members::load(&root);
         assert_eq!(loaded, members);
-        assert_eq!(loaded.members[0].addresses(), [at]);
+        assert_eq!(loaded.told[0].addresses(), [at]);
         let mut later = members.clone();
         later.contacts[0].last = 6;
         assert!(later.says_the_same(&members));

@@ -7,21 +7,23 @@
 //!                                            └─▶ what counts ─▶ agent: POST /v1/records
 //! ```
 //!
-//! One task ([`life`]) owns the records and the gossip; what blocks or waits is at its edges: the transport,
+//! One task (`life`) owns the records and the gossip; what blocks or waits is at its edges: the transport,
 //! the link to the agent, files, the disk, multicast. It is a process of its own because it has a key and
 //! speaks to the network, and the agent has and does neither.
 //!
-//! - An own record is saved before anybody is told of it ([`disk`]). Where the disk refuses, it is told
+//! - An own record is saved before anybody is told of it (`disk`). Where the disk refuses, it is told
 //!   all the same.
 //! - Nothing is forgotten because something is missing: without an agent, an authority or a certificate
-//!   it waits for them and does what it can. Without a certificate that is to pull records ([`pull`]).
-//! - Nobody to talk to: it dials whoever was ever known, masters first ([`places`]), and masters show their
+//!   it waits for them and does what it can. Without a certificate that is to pull records (`pull`).
+//! - Nobody to talk to: it dials whoever was ever known, masters first (`places`), and masters show their
 //!   own record to everybody on the link ([`multicast`]).
 
 mod agent;
 pub mod command;
 mod disk;
 mod files;
+mod hear;
+mod identity;
 mod life;
 mod members;
 pub mod multicast;
@@ -34,6 +36,7 @@ mod records;
 mod seeds;
 mod seek;
 mod speak;
+mod spread;
 
 use std::io;
 use std::path::PathBuf;

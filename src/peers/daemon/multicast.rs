@@ -1,7 +1,7 @@
 //! Signed records as datagrams to everybody on the links, for when everybody has moved at once.
 //!
 //! A datagram is one record, as in `docs/protocol.md`, and is judged as any other. Groups:
-//! 239.255.84.42 (RFC 2365, 6.1) and ff12::8442 (of link-local scope, not assigned by IANA: RFC 4291, 2.7), at the UDP
+//! `239.255.84.42` (RFC 2365, 6.1) and `ff12::8442` (link-local, and not assigned by anybody: RFC 4291, 2.7), at the UDP
 //! port of the same number as the peers'. They leave with a TTL or hop limit of 1, the kernel's default
 //! for multicast, so no router passes them on. Nothing in them is secret, and workers send none.
 
@@ -231,6 +231,6 @@ mod tests {
             |allowance: &mut Allowance, at| (0..1000).filter(|_| allowance.take(at)).count();
         assert_eq!(taken(&mut allowance, now), 50);
         assert_eq!(taken(&mut allowance, now + Duration::from_millis(100)), 5);
-        assert_eq!(taken(&mut allowance, now + Duration::from_secs(60)), 50);
+        assert_eq!(taken(&mut allowance, now + Duration::from_mins(1)), 50);
     }
 }

@@ -43,11 +43,6 @@ impl Daemon {
         self.heard.is_none_or(|heard| heard.elapsed() >= SILENCE)
     }
 
-    /// When to search first.
-    pub(super) fn first_search(&self) -> Instant {
-        Instant::now()
-    }
-
     /// Dials a few addresses, and tells when to do so again.
     pub(super) fn search(&mut self) -> Instant {
         if self.is_lonely() {
@@ -84,7 +79,7 @@ impl Daemon {
         };
         let members = match &self.gossip {
             Some(gossip) => gossip.known(),
-            None => self.members.members.clone(),
+            None => self.members.told.clone(),
         };
         let (told, nodes): (Vec<_>, Vec<_>) = members
             .iter()

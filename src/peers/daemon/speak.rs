@@ -111,11 +111,11 @@ impl Daemon {
         let Some(signer) = &self.voice.signer else {
             return;
         };
-        let signed = signer.sign(statement).map_err(|error| error.to_string());
-        let signed = signed.and_then(|record| record.encode().map_err(|error| error.to_string()));
-        let record = match signed {
+        let made = signer.sign(statement);
+        let made = made.and_then(|record| Ok(record.encode()?));
+        let record = match made {
             Ok(record) => record,
-            Err(why) => return self.voice.complain(Some(why)),
+            Err(error) => return self.voice.complain(Some(error.to_string())),
         };
         match self.records.take(&record) {
             Verdict::News => {}

@@ -171,6 +171,30 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// As the fuzz target `frame`.
+        #[test]
+        fn any_bytes_give_the_same_however_they_are_cut(
+            lengths in prop::collection::vec(0_u8..12, 0..8),
+            noise in prop::collection::vec(any::<u8>(), 0..40),
+            cut in 1_usize..20,
+        ) {
+            let mut bytes = Vec::new();
+            for length in lengths {
+                bytes.extend([0, 0, 0, length]);
+                bytes.extend(vec![7; usize::from(length)]);
+            }
+            bytes.extend(noise);
+            let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
+            prop_assert_eq!(decoded(&pieces, 9), decoded(&[&bytes], 9));
+            let mut written = Vec::new();
+            for frame in decoded(&pieces, 9).unwrap_or_default() {
+                encode(&frame, &mut written);
+            }
+            prop_assert!(bytes.starts_with(&written));
+        }
+    }
+
     #[test]
     fn what_is_no_frame_is_refused_by_its_length_alone() {
         for (bytes, want) in [

@@ -78,7 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, going: Going
                 continue;
             }
         };
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let from = canonical(from);
         let answer = lock(&shared.gate).ask(from.ip(), Instant::now());
         let Answer::Come { place, loses } = answer else {
             let words = "it begins too many connections";
@@ -103,6 +103,14 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, going: Going
             }
         });
         table.insert(place, task);
+    }
+}
+
+/// An IPv4 address that came by a socket of both families is one; an IPv6 address keeps its link.
+fn canonical(from: SocketAddr) -> SocketAddr {
+    match from.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, from.port()),
+        IpAddr::V6(_) => from,
     }
 }
 
@@ -167,8 +175,9 @@ async fn greet(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Result<G
     stream::write_frame(&mut halves.writer, &own.encode(), limits.write)
         .await
         .map_err(|error| (error.failure(), error.to_string()))?;
-    let at = (hello.port != 0).then(|| SocketAddr::new(from.ip(), hello.port));
-    shared.met(&peer, at);
+    let mut at = from;
+    at.set_port(hello.port);
+    shared.met(&peer, (hello.port != 0).then_some(at));
     Ok(Guest::Member(Open {
         halves,
         peer,

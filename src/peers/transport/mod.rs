@@ -11,9 +11,9 @@
 //!   other node its kubelet's ([`identity`]). The [`verifier`] is the same on both sides, and tells who it
 //!   is ([`who`]). No connection is resumed; each is verified anew.
 //! - What the frames say is of no concern here. Nothing of one that did not prove itself is handed on, but
-//!   that it wants to [`pull`].
+//!   that it wants to pull all records once ([`Handle::pull`]).
 //! - [`Handle::send`] never waits. What cannot be sent soon is dropped and counted, the oldest first.
-//! - Everything that others can make grow has a limit ([`limits`]), and the log says once who it was.
+//! - Everything that others can make grow has a limit ([`Limits`]), and the log says once who it was.
 
 mod bucket;
 mod connection;
