@@ -194,9 +194,10 @@ fn text(imported: &Imported) -> String {
             record.reason.clone().unwrap_or_default(),
         ]
     });
-    let mut text = output::table(["MASTER", "SAYS", "VERSION", "RESULT", ""], rows);
-    if imported.records.is_empty() {
-        text = "there are no records inside\n".to_owned();
-    }
+    let text = if imported.records.is_empty() {
+        "there are no records inside\n".to_owned()
+    } else {
+        output::table(["MASTER", "SAYS", "VERSION", "RESULT", ""], rows)
+    };
     text + &imported.given.lines().join("\n") + "\n"
 }

@@ -10,6 +10,7 @@ use crate::cli::{exit, output};
 use crate::clock;
 use crate::peers::control::SERVICE;
 use crate::peers::control::message::{Kind, Member, Peers, Record, Records};
+use crate::peers::ledger::Ledger;
 use crate::peers::store;
 
 /// What is shown: by the process, or where none runs what its file holds.
@@ -52,7 +53,7 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
                 (records, holding.notices)
             }
             // Before its join a node cannot verify what it holds.
-            Err(failure) => (Records::of(&Default::default(), 0), vec![failure.message]),
+            Err(failure) => (Records::of(&Ledger::default(), 0), vec![failure.message]),
         };
         Ok(Listed {
             running: false,

@@ -152,7 +152,13 @@ impl Speaker {
         }
         let record = self.signer.sign(statement)?;
         let bytes = record.encode().map_err(sign::Error::from)?;
-        let given = give(context, &self.root, &self.trust, &[bytes.clone()]).await?;
+        let given = give(
+            context,
+            &self.root,
+            &self.trust,
+            std::slice::from_ref(&bytes),
+        )
+        .await?;
         if let Some(verdict) = given.verdicts.iter().find(|it| it.verdict != Word::News) {
             let reason = verdict
                 .reason

@@ -1,4 +1,4 @@
-//! Figures for Prometheus, in the text of OpenMetrics 1.0.
+//! Figures for Prometheus, in the text of `OpenMetrics` 1.0.
 //!
 //! [`figures`] says what a picture is in figures; the library writes them. There is a series for each
 //! master, and none for each node: a cluster of thousands stays readable.
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::message::{Kind, Role, State};
-use crate::peers::daemon::command::{Member, Picture};
+use crate::peers::daemon::command::{Counts, Member, Picture, Traffic};
 use crate::peers::gossip::Who;
 use crate::peers::ledger::Effective;
 
@@ -206,110 +206,127 @@ fn records(picture: &Picture) -> [Figure; 3] {
 }
 
 fn counters(picture: &Picture) -> Vec<Figure> {
-    let (counts, traffic) = (&picture.counts, &picture.traffic);
-    let counter = |name, help, value| Figure {
-        counts: true,
-        ..gauge(name, help, value)
-    };
-    let failures = traffic.failures.iter();
+    let failures = picture.traffic.failures.iter();
     let failures = failures.map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
-    vec![
-        counter(
+    let counter = |values| Figure {
+        counts: true,
+        ..values
+    };
+    let mut all: Vec<Figure> = of_records(&picture.counts)
+        .into_iter()
+        .chain(of_connections(&picture.traffic))
+        .map(|(name, help, value)| counter(gauge(name, help, value)))
+        .collect();
+    all.push(gauge(
+        "connections",
+        "Connections now",
+        picture.traffic.connections,
+    ));
+    all.push(counter(family(
+        "connections_failed",
+        "Connections that came to nothing or were ended",
+        failures.collect(),
+    )));
+    all
+}
+
+/// Name, help and value.
+type Count = (&'static str, &'static str, u64);
+
+fn of_records(counts: &Counts) -> [Count; 10] {
+    [
+        (
             "records_taken",
             "Records that were taken, own ones too",
             counts.taken,
         ),
-        counter(
+        (
             "records_refused",
             "Records that were refused",
             counts.refused,
         ),
-        counter(
+        (
             "records_signed",
             "Records that this node has signed",
             counts.signed,
         ),
-        counter(
+        (
             "frames_refused",
             "Frames that were not to be taken, records aside",
             counts.malformed,
         ),
-        counter(
+        (
             "multicast_sent",
             "Datagrams that were sent by multicast",
             counts.multicast_sent,
         ),
-        counter(
+        (
             "multicast_heard",
             "Datagrams that were heard by multicast",
             counts.multicast_heard,
         ),
-        counter(
+        (
             "multicast_dropped",
             "Datagrams of multicast that were too many to be looked at",
             counts.multicast_dropped,
         ),
-        counter("pulls_made", "Pulls that brought something", counts.pulled),
-        counter(
-            "pulls_answered",
-            "Pulls of others that were answered",
-            traffic.pulls,
-        ),
-        counter(
+        ("pulls_made", "Pulls that brought something", counts.pulled),
+        (
             "agent_told",
             "Times that the agent was told what counts",
             counts.told_agent,
         ),
-        counter(
+        (
             "save_failures",
             "Saves of the records that failed",
             counts.save_failures,
         ),
-        gauge("connections", "Connections now", traffic.connections),
-        counter(
+    ]
+}
+
+fn of_connections(traffic: &Traffic) -> [Count; 9] {
+    [
+        (
             "connections_accepted",
             "Connections that others made",
             traffic.accepted,
         ),
-        counter(
+        (
             "connections_dialled",
             "Connections that this node made",
             traffic.dialled,
         ),
-        counter(
+        (
             "dials_failed",
             "Attempts to dial that failed",
             traffic.unreachable,
         ),
-        counter("frames_received", "Frames that came", traffic.frames_in),
-        counter(
+        ("frames_received", "Frames that came", traffic.frames_in),
+        (
             "frames_sent",
             "Frames that were written",
             traffic.frames_out,
         ),
-        counter(
+        (
             "received_bytes",
             "Bytes of frames that came",
             traffic.bytes_in,
         ),
-        counter(
+        (
             "sent_bytes",
             "Bytes of frames that were written",
             traffic.bytes_out,
         ),
-        counter(
+        (
             "frames_dropped",
             "Frames that were never written",
             traffic.dropped,
         ),
-        Figure {
-            counts: true,
-            ..family(
-                "connections_failed",
-                "Connections that came to nothing or were ended",
-                failures.collect(),
-            )
-        },
+        (
+            "pulls_answered",
+            "Pulls of others that were answered",
+            traffic.pulls,
+        ),
     ]
 }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::peers::daemon::command::{Counts, Own, Traffic};
+use crate::peers::daemon::command::Own;
 use crate::peers::gossip::NodeName;
 use crate::peers::ledger::Ledger;
 use crate::peers::record::Digest;
