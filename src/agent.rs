@@ -12,10 +12,8 @@ mod kubeadm;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use certificates::{Certificates, LOOK};
 use defence::{Defences, defended};
 use files::{UNWATCHED, follow, load, watch_files, watch_routes};
@@ -29,6 +27,7 @@ use tracing::{debug, info, warn};
 use crate::book::Event;
 use crate::config;
 use crate::config::node::NodeSettings;
+use crate::control::published::Publisher;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
 use crate::engine::{EVERYTHING, Engine, OpenError, Pending};
 use crate::lock;
@@ -37,7 +36,7 @@ use crate::own;
 use crate::picture;
 use crate::process;
 use crate::report::{DoneBy, Report, Surface, SurfaceResult};
-use crate::request;
+use crate::request::{self, Records};
 use crate::root::Root;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
@@ -114,7 +113,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let (sender, orders) = mpsc::channel(WAITING_ORDERS);
     let mut agent = Agent::new(settings, engine, orders).await?;
     let (stop, stopped) = oneshot::channel::<Infallible>();
-    let serving = tokio::spawn(server.serve(sender, agent.status.clone(), stopped));
+    let serving = tokio::spawn(server.serve(sender, agent.published.readers(), stopped));
     let (halt, halted) = watch::channel(false);
     tokio::select! {
         () = agent.live(&mut hup, halted) => {}
@@ -158,6 +157,8 @@ struct Agent {
     /// `None` where the kernel has no watch left; then the files are read again and again.
     files: Option<Watch>,
     problems: Vec<String>,
+    /// Signed records that are left out, and why.
+    left_out: Vec<String>,
     /// Stable addresses and routes to them, where there are any.
     routes: Option<netlink::Hints>,
     /// Surfaces that are being repaired because somebody may have changed them.
@@ -165,7 +166,7 @@ struct Agent {
     certificates: Certificates,
     kubeadm: Kubeadm,
     since: u64,
-    status: Arc<ArcSwap<crate::status::Status>>,
+    published: Publisher,
 }
 
 impl Agent {
@@ -182,6 +183,7 @@ impl Agent {
             provision: engine.provision(),
             agent: Some((&engine, since)),
             problems: &[],
+            left_out: &[],
             upstream_errors: &BTreeMap::new(),
             certificates: None,
             kubeadm: None,
@@ -194,12 +196,13 @@ impl Agent {
             upstream_errors: BTreeMap::new(),
             files,
             problems: Vec::new(),
+            left_out: Vec::new(),
             routes: watch_routes(&engine),
             defences: Defences::default(),
             certificates,
             kubeadm: Kubeadm::default(),
             since,
-            status: Arc::new(ArcSwap::from_pointee(status)),
+            published: Publisher::new(status),
             settings,
             engine,
             orders,
@@ -294,10 +297,10 @@ impl Agent {
     async fn obey(&mut self, command: Command) -> Result<Pending, OrderError> {
         match command {
             Command::Told(told) => {
-                let cluster = self.engine.view().cluster;
-                let event = request::told(&cluster, &told, self.engine.loopback())?;
+                let event = request::told(&self.engine.view(), &told, self.engine.loopback())?;
                 self.handle(&event).await
             }
+            Command::Recorded(records) => self.recorded(&records).await,
             Command::Look(look) => {
                 let interface = look.interface.as_deref().unwrap_or("-");
                 debug!(interface, "asked to look at this node's address");
@@ -316,6 +319,24 @@ impl Agent {
         report.map_err(|rejection| OrderError::Refused(rejection.into()))
     }
 
+    /// Takes in what signed records say; they may add masters, and take some out.
+    async fn recorded(&mut self, records: &Records) -> Result<Pending, OrderError> {
+        let before = self.engine.view().cluster;
+        let (event, left_out) =
+            request::recorded(&self.engine.view(), records, self.engine.loopback())?;
+        let mut pending = self.handle(&event).await?;
+        // What is said again and again is logged once.
+        for notice in left_out.iter().filter(|it| !self.left_out.contains(it)) {
+            warn!("{notice}");
+        }
+        pending.notice(&left_out);
+        self.left_out = left_out;
+        if self.engine.view().cluster != before {
+            self.follow_masters();
+        }
+        Ok(pending)
+    }
+
     fn all_problems(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
         if self.files.is_none() {
@@ -324,17 +345,18 @@ impl Agent {
         problems
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let status = picture::of(&picture::Input {
             view: &self.engine.view(),
             provision: self.engine.provision(),
             agent: Some((&self.engine, self.since)),
             problems: &self.all_problems(),
+            left_out: &self.left_out,
             upstream_errors: &self.upstream_errors,
             certificates: self.certificates.status(),
             kubeadm: self.kubeadm.status(),
         });
-        self.status.store(Arc::new(status));
+        self.published.publish(status);
     }
 }
 

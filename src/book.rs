@@ -3,22 +3,38 @@
 //! A [`Book`] is an immutable snapshot: master → addresses, version, origin. [`reduce`] takes a book
 //! and an [`Event`] and gives the next book; it reads no clock, no file and no socket.
 //!
-//! Invariants:
+//! # Who is believed
 //!
-//! - A record is replaced only by a higher version of the same name; versions and the generation are
-//!   the larger of last plus one and Unix time, so they grow even where state was lost.
+//! 1. A signed record ([`Event::Recorded`]): what a master says of itself, verified elsewhere.
+//! 2. An operator's override, `stayput event NAME ADDRESS` for another master, on this node only, until a
+//!    newer record of that master comes.
+//! 3. Cluster file and upstream names, while the master has no signed record.
+//!
+//! Of its own master a node knows better than any record: its interface, and what is told on the machine
+//! itself, move it at once, and a record is signed afterwards.
+//!
+//! # Invariants
+//!
+//! - An entry is replaced only by one of a higher version, unless by a signed record, which has its own;
+//!   versions and the generation are the larger of last plus one and Unix time, so they grow even where
+//!   state was lost.
 //! - A source (cluster file, interface, upstream name) moves a master only when what it says differs
 //!   from what *it* said last time. A stale file that is rendered again moves nothing.
-//! - No event leaves a known master without an address.
+//! - No event leaves a known master without an address, and none leaves the cluster without a master.
+//!   Only a signed removal, or the cluster file, takes a master out.
 
-use std::collections::BTreeMap;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
 
-/// Where a record's addresses come from.
+pub use records::{Says, Signed};
+
+/// Where an entry's addresses come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -26,6 +42,10 @@ pub enum Origin {
     ClusterFile,
     /// `stayput event NAME ADDRESS`.
     Event,
+    /// The same on another node than the master's own, against its signed record.
+    Override,
+    /// The master's signed record.
+    Record,
     /// This node's own interface.
     Interface,
     /// The upstream name that the master follows.
@@ -38,6 +58,8 @@ impl Origin {
         match self {
             Self::ClusterFile => "cluster-file",
             Self::Event => "event",
+            Self::Override => "override",
+            Self::Record => "record",
             Self::Interface => "interface",
             Self::Upstream => "upstream",
         }
@@ -49,7 +71,8 @@ impl Origin {
 pub struct Record {
     /// In the order in which they were told, without repeats; never empty.
     pub addresses: Vec<IpAddr>,
-    /// The larger of last plus one and Unix time, in seconds, when the record was made.
+    /// The larger of last plus one and Unix time, in seconds, when this was said; of a signed record its
+    /// own.
     pub version: u64,
     /// Who said so.
     pub origin: Origin,
@@ -65,6 +88,12 @@ pub struct Book {
     /// What each source said last, so that only a difference is an event.
     #[serde(default)]
     pub said: BTreeMap<Origin, BTreeMap<Name, Vec<IpAddr>>>,
+    /// The masters that the cluster file names.
+    #[serde(default)]
+    pub declared: BTreeSet<Name>,
+    /// What signed records say now.
+    #[serde(default)]
+    pub signed: BTreeMap<Name, Signed>,
 }
 
 /// Something that may change the book.
@@ -78,6 +107,20 @@ pub enum Event {
         name: Name,
         /// Its addresses.
         addresses: Vec<IpAddr>,
+    },
+    /// The same of this node's own master, which is to be signed.
+    Moved {
+        /// This node's master, fully qualified.
+        name: Name,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// What all signed records together say now; one that is missing is known no more.
+    Recorded {
+        /// By fully qualified name.
+        records: BTreeMap<Name, Signed>,
+        /// This node's master.
+        own: Option<Name>,
     },
     /// A source that speaks for one master was looked at.
     Observed {
@@ -107,6 +150,16 @@ pub enum Rejection {
     /// A cluster without masters.
     #[error("the cluster file names no masters; the book keeps the ones it has")]
     NoMasters,
+    /// Nobody would be left.
+    #[error(
+        "all masters that the cluster file names were removed by signed records, and no other has one; the book keeps the ones it has"
+    )]
+    AllRemoved,
+    /// An event about a master that is none any more.
+    #[error(
+        "{0} was removed by a signed record; where a new machine has its name, `stayput replace` makes it a master again"
+    )]
+    Removed(Name),
 }
 
 /// One master's move, for logs and reports.
@@ -170,23 +223,16 @@ impl Book {
 pub fn reduce(book: &Book, event: &Event, now: u64) -> Result<Book, Rejection> {
     let mut next = book.clone();
     match event {
-        Event::Declared(masters) => {
-            if masters.is_empty() {
-                return Err(Rejection::NoMasters);
-            }
-            next.records.retain(|name, _| masters.contains_key(name));
-            for said in next.said.values_mut() {
-                said.retain(|name, _| masters.contains_key(name));
-            }
-            let followed = next.said.entry(Origin::ClusterFile).or_default();
-            followed.retain(|name, _| masters.get(name).is_some_and(|a| !a.is_empty()));
-            for (name, addresses) in masters.iter().filter(|(_, a)| !a.is_empty()) {
-                next.hear(Origin::ClusterFile, name, addresses, now);
-            }
-        }
+        Event::Declared(masters) => next.declare(masters, now)?,
         Event::Told { name, addresses } => {
-            next.set(Origin::Event, name, addresses, now)?;
+            let origin = match next.signed_addresses(name) {
+                Some(_) => Origin::Override,
+                None => Origin::Event,
+            };
+            next.set(origin, name, addresses, now)?;
         }
+        Event::Moved { name, addresses } => next.set(Origin::Event, name, addresses, now)?,
+        Event::Recorded { records, own } => next.record(records, own.as_ref(), now)?,
         Event::Observed {
             origin,
             name,
@@ -198,25 +244,44 @@ pub fn reduce(book: &Book, event: &Event, now: u64) -> Result<Book, Rejection> {
             next.hear(*origin, name, addresses, now);
         }
     }
-    if next.records != book.records {
+    if next.records != book.records || next.differs_from_file() != book.differs_from_file() {
         next.generation = successor(book.generation, now);
     }
     Ok(next)
 }
 
 impl Book {
+    fn declare(
+        &mut self,
+        masters: &BTreeMap<Name, Vec<IpAddr>>,
+        now: u64,
+    ) -> Result<(), Rejection> {
+        if masters.is_empty() {
+            return Err(Rejection::NoMasters);
+        }
+        self.declared = masters.keys().cloned().collect();
+        self.forget_strangers()?;
+        let followed = self.said.entry(Origin::ClusterFile).or_default();
+        followed.retain(|name, _| masters.get(name).is_some_and(|a| !a.is_empty()));
+        for (name, addresses) in masters.iter().filter(|(_, a)| !a.is_empty()) {
+            self.hear(Origin::ClusterFile, name, addresses, now);
+        }
+        Ok(())
+    }
+
     /// A source speaks: it is an event only if it says something else than last time, or if nobody
-    /// has said anything yet.
+    /// has said anything yet. It is remembered also where a signed record is believed instead.
     fn hear(&mut self, origin: Origin, name: &Name, addresses: &[IpAddr], now: u64) {
         let addresses = without_repeats(addresses);
         let said = self.said.entry(origin).or_default();
         let news = said.get(name) != Some(&addresses) || !self.records.contains_key(name);
         said.insert(name.clone(), addresses.clone());
-        if news {
+        if news && self.believes(origin, name) {
             self.put(origin, name, addresses, now);
         }
     }
 
+    /// Sets what an operator says.
     fn set(
         &mut self,
         origin: Origin,
@@ -227,11 +292,20 @@ impl Book {
         if addresses.is_empty() {
             return Err(Rejection::NoAddress(name.clone()));
         }
-        self.put(origin, name, without_repeats(addresses), now);
+        if self.is_removed(name) {
+            return Err(Rejection::Removed(name.clone()));
+        }
+        let addresses = without_repeats(addresses);
+        if origin == Origin::Override && self.signed_addresses(name) == Some(&addresses) {
+            // The override is taken back.
+            self.follow_record(name);
+        } else {
+            self.put(origin, name, addresses, now);
+        }
         Ok(())
     }
 
-    /// Replaces a record if its addresses differ. Who says what is already known changes nothing.
+    /// Replaces an entry if its addresses differ. Who says what is already known changes nothing.
     fn put(&mut self, origin: Origin, name: &Name, addresses: Vec<IpAddr>, now: u64) {
         let old = self.records.get(name);
         if old.is_some_and(|record| record.addresses == addresses) {
@@ -265,170 +339,4 @@ fn without_repeats(addresses: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    fn ips(text: &str) -> Vec<IpAddr> {
-        text.split_whitespace()
-            .map(|t| t.parse().unwrap())
-            .collect()
-    }
-
-    fn declared(pairs: &[(&str, &str)]) -> Event {
-        Event::Declared(pairs.iter().map(|(n, a)| (name(n), ips(a))).collect())
-    }
-
-    fn told(n: &str, a: &str) -> Event {
-        Event::Told {
-            name: name(n),
-            addresses: ips(a),
-        }
-    }
-
-    fn observed(origin: Origin, n: &str, a: &str) -> Event {
-        Event::Observed {
-            origin,
-            name: name(n),
-            addresses: ips(a),
-        }
-    }
-
-    fn after(events: &[Event]) -> Book {
-        events.iter().fold(Book::default(), |book, event| {
-            reduce(&book, event, 1000).unwrap_or(book)
-        })
-    }
-
-    #[test]
-    fn a_stale_file_that_is_rendered_again_moves_nothing() {
-        let file = declared(&[("m1.x", "10.0.0.1")]);
-        let book = after(&[file.clone(), told("m1.x", "10.0.0.9"), file]);
-        assert_eq!(book.addresses(&name("m1.x")), ips("10.0.0.9"));
-        assert_eq!(book.records[&name("m1.x")].origin, Origin::Event);
-    }
-
-    #[test]
-    fn a_file_that_says_something_new_is_an_event() {
-        let book = after(&[
-            declared(&[("m1.x", "10.0.0.1")]),
-            told("m1.x", "10.0.0.9"),
-            declared(&[("m1.x", "10.0.0.2")]),
-        ]);
-        assert_eq!(book.addresses(&name("m1.x")), ips("10.0.0.2"));
-    }
-
-    #[test]
-    fn sources_are_told_apart() {
-        let book = after(&[
-            declared(&[("m1.x", "10.0.0.1")]),
-            observed(Origin::Interface, "m1.x", "10.0.0.2"),
-            told("m1.x", "10.0.0.3"),
-            observed(Origin::Interface, "m1.x", "10.0.0.2"),
-        ]);
-        assert_eq!(book.addresses(&name("m1.x")), ips("10.0.0.3"));
-    }
-
-    #[test]
-    fn a_master_taken_out_and_put_back_is_declared_anew() {
-        let both = declared(&[("m1.x", "10.0.0.1"), ("m2.x", "10.0.0.2")]);
-        let one = declared(&[("m1.x", "10.0.0.1")]);
-        assert!(
-            after(&[both.clone(), one.clone()])
-                .addresses(&name("m2.x"))
-                .is_empty()
-        );
-        let book = after(&[both.clone(), one, both]);
-        assert_eq!(book.addresses(&name("m2.x")), ips("10.0.0.2"));
-    }
-
-    #[test]
-    fn a_master_that_turns_to_following_keeps_its_addresses() {
-        let book = after(&[declared(&[("m1.x", "10.0.0.1")]), declared(&[("m1.x", "")])]);
-        assert_eq!(book.addresses(&name("m1.x")), ips("10.0.0.1"));
-    }
-
-    #[test]
-    fn nothing_empties_the_book() {
-        let book = after(&[declared(&[("m1.x", "10.0.0.1")])]);
-        for event in [
-            declared(&[]),
-            told("m1.x", ""),
-            observed(Origin::Upstream, "m1.x", ""),
-        ] {
-            assert!(reduce(&book, &event, 1).is_err(), "{event:?}");
-        }
-    }
-
-    #[test]
-    fn versions_grow_without_a_clock() {
-        let first = reduce(&Book::default(), &told("m1.x", "10.0.0.1"), 5000).unwrap();
-        let second = reduce(&first, &told("m1.x", "10.0.0.2"), 0).unwrap();
-        assert_eq!(second.records[&name("m1.x")].version, 5001);
-        assert_eq!(second.generation, 5001);
-    }
-
-    #[test]
-    fn saying_what_is_known_is_no_change() {
-        let book = after(&[declared(&[("m1.x", "10.0.0.1")])]);
-        let same = reduce(&book, &told("m1.x", "10.0.0.1 10.0.0.1"), 9999).unwrap();
-        assert_eq!(same.generation, book.generation);
-        assert!(same.moves_since(&book).is_empty());
-    }
-
-    #[test]
-    fn shared_addresses_are_seen() {
-        let book = after(&[declared(&[("m1.x", "10.0.0.1"), ("m2.x", "10.0.0.1")])]);
-        assert_eq!(
-            book.shared_addresses()[&"10.0.0.1".parse::<IpAddr>().unwrap()].len(),
-            2
-        );
-    }
-
-    fn any_event() -> impl Strategy<Value = Event> {
-        let master = (1..4u8).prop_map(|n| name(&format!("m{n}.x")));
-        let addresses =
-            prop::collection::vec((1..5u8).prop_map(|n| IpAddr::from([10, 0, 0, n])), 0..3);
-        let masters = prop::collection::btree_map(master.clone(), addresses.clone(), 0..4);
-        prop_oneof![
-            masters.prop_map(Event::Declared),
-            (master.clone(), addresses.clone())
-                .prop_map(|(name, addresses)| Event::Told { name, addresses }),
-            (master, addresses, any::<bool>()).prop_map(|(name, addresses, own)| Event::Observed {
-                origin: if own {
-                    Origin::Interface
-                } else {
-                    Origin::Upstream
-                },
-                name,
-                addresses,
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn any_history_keeps_the_invariants(
-            history in prop::collection::vec((any_event(), 0..3000u64), 0..30),
-        ) {
-            let mut book = Book::default();
-            for (event, now) in history {
-                let Ok(next) = reduce(&book, &event, now) else { continue };
-                let moved = next.records != book.records;
-                prop_assert_eq!(next.generation > book.generation, moved);
-                for (name, record) in &next.records {
-                    prop_assert!(!record.addresses.is_empty());
-                    if let Some(old) = book.records.get(name) {
-                        prop_assert!(record == old || record.version > old.version);
-                    }
-                }
-                prop_assert_eq!(&reduce(&next, &event, now).unwrap(), &next, "an event said twice");
-                book = next;
-            }
-        }
-    }
-}
+mod tests;

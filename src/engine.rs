@@ -16,6 +16,7 @@ mod open;
 mod pending;
 mod show;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,8 +28,10 @@ use tracing::info;
 use crate::address::Loopback;
 use crate::book::{self, Book, Event, Move, Origin, Rejection};
 use crate::clock;
+use crate::config::peers::Mode;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
+use crate::masters;
 use crate::name::Name;
 use crate::provision::Provision;
 use crate::report::{DoneBy, Report, Surface, SurfaceReport};
@@ -72,6 +75,9 @@ pub struct Engine {
     root: Root,
     writer: Writer,
     done_by: DoneBy,
+    /// The cluster file.
+    file: Arc<Cluster>,
+    /// The same with the masters that count.
     cluster: Arc<Cluster>,
     node: Arc<Node>,
     book: Arc<Book>,
@@ -80,6 +86,8 @@ pub struct Engine {
     saved: Saved,
     /// Moves that no report has told yet.
     moves: Vec<Move>,
+    /// Notices that no report has told yet.
+    notices: Vec<String>,
     dns: Option<Responder>,
     lanes: Lanes,
     news: mpsc::UnboundedReceiver<News>,
@@ -109,12 +117,18 @@ impl Engine {
 
     /// What the surfaces are to show.
     pub fn view(&self) -> View {
-        View {
-            cluster: self.cluster.clone(),
-            node: self.node.clone(),
-            book: self.book.clone(),
-            provisioned: self.provision.complete.is_some(),
-        }
+        // What it does to the cluster file is done already; doing it again changes nothing.
+        View::new(
+            self.cluster.clone(),
+            self.node.clone(),
+            self.book.clone(),
+            self.provision.complete.is_some(),
+        )
+    }
+
+    /// The cluster file that is in force, as it was read.
+    pub fn file(&self) -> &Cluster {
+        &self.file
     }
 
     /// The thread for file work.
@@ -186,6 +200,16 @@ impl Engine {
     /// Takes an event into the book alone; a later [`Self::repair`] saves and shows it.
     pub fn hear(&mut self, event: &Event) -> Result<(), Rejection> {
         let next = book::reduce(&self.book, event, clock::unix_now())?;
+        self.take_over(next)?;
+        if let Event::Told { name, .. } = event {
+            self.notices.extend(masters::overridden(&self.book, name));
+        }
+        Ok(())
+    }
+
+    /// Puts a book in force that comes from the one in force.
+    fn take_over(&mut self, next: Book) -> Result<(), Rejection> {
+        masters::must_remain(&self.file, &next)?;
         self.replace_book(next);
         Ok(())
     }
@@ -194,11 +218,19 @@ impl Engine {
         if next == *self.book {
             return;
         }
-        for moved in next.moves_since(&self.book) {
+        let moves = next.moves_since(&self.book);
+        self.book = Arc::new(next);
+        let before = self.cluster.clone();
+        self.cluster = masters::effective(&self.file, &self.book);
+        let counts = |name: &Name| {
+            [&before, &self.cluster]
+                .iter()
+                .any(|it| it.master(name).is_some())
+        };
+        for moved in moves.into_iter().filter(|moved| counts(&moved.name)) {
             info!(name = %moved.name, before = ?moved.before, after = ?moved.after, "moved");
             self.moves.push(moved);
         }
-        self.book = Arc::new(next);
         self.saved = Saved::NotYet;
     }
 
@@ -227,16 +259,20 @@ impl Engine {
         node: Node,
     ) -> Result<Pending, Rejection> {
         let started = Instant::now();
-        let mut next = book::reduce(&self.book, &declared(&cluster), clock::unix_now())?;
-        if cluster != *self.cluster && next.generation == self.book.generation {
+        let mut next = declare(&self.book, &cluster, clock::unix_now())?;
+        let cluster = Arc::new(cluster);
+        masters::must_remain(&cluster, &next)?;
+        if cluster != self.file && next.generation == self.book.generation {
             // Aliases and times to live are in the zone, too: its serial has to grow.
             next = next.renumbered(clock::unix_now());
         }
+        self.file = cluster;
         self.replace_book(next);
+        // Also where the book stays as it is.
+        self.cluster = masters::effective(&self.file, &self.book);
         if node.role != self.node.role {
             self.set_provision(Provision::default());
         }
-        self.cluster = Arc::new(cluster);
         self.node = Arc::new(node);
         if let Some(dns) = &self.dns {
             dns.set_listen(&self.cluster.dns.listen);
@@ -289,11 +325,10 @@ impl Engine {
 
     async fn bring(&mut self, which: &[Surface], started: Instant) -> Pending {
         let mut reports = Vec::with_capacity(2);
-        let mut notices: Vec<String> = if which.contains(&Surface::Hosts) {
-            self.leave_old_block().await.into_iter().collect()
-        } else {
-            Vec::new()
-        };
+        let mut notices = std::mem::take(&mut self.notices);
+        if which.contains(&Surface::Hosts) {
+            notices.extend(self.leave_old_block().await);
+        }
         if self.saved == Saved::NotYet || which.contains(&Surface::State) {
             reports.push(self.save().await);
         }
@@ -346,9 +381,23 @@ pub fn shared(address: IpAddr, owners: &[Name]) -> String {
     format!("{address} is held by {}", owners.join(" and "))
 }
 
+/// The book after the cluster file was read, as it was read: not what records have made of it. Where the
+/// file turns [`peers`](crate::config::peers) off, no record counts any more; who is where stays.
+pub fn declare(book: &Book, file: &Cluster, now: u64) -> Result<Book, Rejection> {
+    let mut book = Cow::Borrowed(book);
+    if file.peers.mode == Mode::Off && !book.signed.is_empty() {
+        let nothing = Event::Recorded {
+            records: BTreeMap::new(),
+            own: None,
+        };
+        book = Cow::Owned(book::reduce(&book, &nothing, now)?);
+    }
+    book::reduce(&book, &declared(file), now)
+}
+
 /// What the cluster file says of the masters, as an event.
-pub fn declared(cluster: &Cluster) -> Event {
-    let masters = cluster.masters.iter();
+pub fn declared(file: &Cluster) -> Event {
+    let masters = file.masters.iter();
     Event::Declared(
         masters
             .map(|master| (master.name.clone(), master.addresses.clone()))

@@ -13,13 +13,16 @@
 //! 3. The endpoint name is loopback on every node: HAProxy takes the connection there and passes it
 //!    to a healthy master; on a master that is complete ([`provision`]) to itself only.
 //! 4. An address change is one event ([`book::Event`]): told by an operator or a hook ([`request`]),
-//!    seen on the node's own interface, or followed from an upstream name ([`source`]).
+//!    seen on the node's own interface, followed from an upstream name ([`source`]), or said by a
+//!    master itself in a signed record ([`peers`]), which also adds masters and takes them out
+//!    ([`masters`]).
 //!
 //! # The flow
 //!
 //! ```text
 //! cluster file   ─┐                                          ┌─▶ hosts file, and its copies in pods
 //! event command  ─┤                                          ├─▶ DNS responder
+//! signed records ─┤                                          │
 //! own interface  ─┼─▶ Event ─▶ reduce(&Book, Event) ─▶ Book ─┼─▶ HAProxy: Runtime API and file
 //! upstream names ─┘          pure, ordered, versioned        └─▶ status
 //! ```
@@ -64,6 +67,7 @@ pub mod file;
 pub mod health;
 pub mod kubeadm;
 pub mod lock;
+pub mod masters;
 pub mod name;
 pub mod own;
 pub mod peers;

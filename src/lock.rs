@@ -1,9 +1,9 @@
 //! One stayput at a time writes on a node.
 //!
-//! Two parts of the work do not get in each other's way, so each has a lock: the address book with
+//! Three parts of the work do not get in each other's way, so each has a lock: the address book with
 //! all that shows it ([`BOOK`]: the agent holds it while it runs, a command that does the work itself
-//! meanwhile), and the certificates ([`CERTIFICATES`]: each command that writes any). A lock is on a
-//! file of its own, never on one that is replaced.
+//! meanwhile), the certificates ([`CERTIFICATES`]: each command that writes any), and the signed records of
+//! masters ([`PEERS`]). A lock is on a file of its own, never on one that is replaced.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -20,6 +20,9 @@ pub const RUN_FOLDER: &str = "/run/stayput";
 pub const BOOK: &str = "/run/stayput/lock";
 /// The lock on certificates and keys.
 pub const CERTIFICATES: &str = "/run/stayput/certs.lock";
+/// The lock on the records of masters: the process of the peers holds it while it runs, a command that
+/// takes records in meanwhile.
+pub const PEERS: &str = "/run/stayput/peers.lock";
 
 /// The lock, held until it is dropped.
 ///
@@ -56,7 +59,7 @@ pub enum Error {
     },
 }
 
-/// Takes a lock ([`BOOK`] or [`CERTIFICATES`]), waiting at most `patience` for its holder to finish.
+/// Takes a lock ([`BOOK`], [`CERTIFICATES`] or [`PEERS`]), waiting at most `patience` for its holder to finish.
 pub fn take(root: &Root, path: &'static str, patience: Duration) -> Result<Lock, Error> {
     let failed = |source| Error::Io { path, source };
     root.create_folders(Path::new(RUN_FOLDER), 0o755)

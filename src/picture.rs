@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::book::Origin;
+use crate::book::{Book, Origin, Says, Signed};
 use crate::clock;
 use crate::config::cluster::Master;
 use crate::engine::{ALL, Engine, dns_troubles, shared as shared_by};
 use crate::health::Health;
+use crate::masters;
 use crate::name::Name;
 use crate::provision::{How, Provision};
 use crate::report::Surface;
 use crate::status::{
     AgentStatus, CertificatesStatus, KubeadmStatus, MasterStatus, NodeStatus, ProvisionedStatus,
-    ServerStatus, Status, SurfaceStatus,
+    RecordStatus, RemovedStatus, ServerStatus, Status, SurfaceStatus,
 };
 use crate::surface::haproxy::{self, ObservedServer};
 use crate::view::View;
@@ -30,6 +31,8 @@ pub struct Input<'a> {
     pub agent: Option<(&'a Engine, u64)>,
     /// What is wrong with the files that lie there now.
     pub problems: &'a [String],
+    /// Signed records that are left out, and why, one line each.
+    pub left_out: &'a [String],
     /// Why followed names were not resolved last time.
     pub upstream_errors: &'a BTreeMap<Name, String>,
     /// What is due for renewal.
@@ -57,11 +60,17 @@ pub fn of(input: &Input<'_>) -> Status {
         node: node_status(view, input.provision),
         generation: view.book.generation,
         masters: view.cluster.masters.iter().map(master).collect(),
+        removed: removed(&view.book),
         surfaces: surfaces(input.agent.map(|(engine, _)| engine)),
         servers: input
             .agent
             .map_or_else(Vec::new, |(engine, _)| servers(engine)),
-        conflicts: conflicts(view),
+        conflicts: [
+            masters::problems(view),
+            input.left_out.to_vec(),
+            conflicts(view),
+        ]
+        .concat(),
         configuration_problems: input.problems.to_vec(),
         certificates: input.certificates.clone(),
         kubeadm: input.kubeadm.clone(),
@@ -102,9 +111,31 @@ fn master_status(
         origin: record.map(|record| record.origin),
         changed: record.map(|record| clock::rfc3339(record.version)),
         age_seconds: record.map(|record| now.saturating_sub(record.version)),
+        record: signed(&view.book, &master.name),
+        added: !view.book.declared.contains(&master.name),
         follows: master.follow.clone(),
         upstream_error: upstream_errors.get(&master.name).cloned(),
     }
+}
+
+fn signed(book: &Book, name: &Name) -> Option<RecordStatus> {
+    let version = book.signed.get(name)?.version;
+    Some(RecordStatus {
+        addresses: book.signed_addresses(name)?.clone(),
+        version,
+        signed: clock::rfc3339(version),
+    })
+}
+
+fn removed(book: &Book) -> Vec<RemovedStatus> {
+    let signed = book.signed.iter();
+    let removed = signed.filter(|(_, signed)| signed.says == Says::Removed);
+    let status = |(name, signed): (&Name, &Signed)| RemovedStatus {
+        name: name.clone(),
+        version: signed.version,
+        signed: clock::rfc3339(signed.version),
+    };
+    removed.map(status).collect()
 }
 
 fn surfaces(engine: Option<&Engine>) -> Vec<SurfaceStatus> {

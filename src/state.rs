@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::book::Book;
+use crate::book::{Book, Says};
 use crate::file;
 use crate::name::Name;
 use crate::provision::Provision;
@@ -115,12 +115,16 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
     if stored.format != FORMAT {
         return Err(format!("format {} is not {FORMAT}", stored.format));
     }
-    if let Some((name, _)) = stored
-        .book
-        .records
-        .iter()
+    let Book {
+        records, signed, ..
+    } = &stored.book;
+    let mut entries = records.iter();
+    let mut signed = signed.iter();
+    let bare = entries
         .find(|(_, record)| record.addresses.is_empty())
-    {
+        .map(|(name, _)| name);
+    let signed = signed.find(|(_, signed)| signed.says == Says::At(Vec::new()));
+    if let Some(name) = bare.or(signed.map(|(name, _)| name)) {
         return Err(format!("{name} has no address"));
     }
     Ok(State {
@@ -155,7 +159,8 @@ pub fn save(root: &Root, state: &State) -> Result<bool, file::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{Event, reduce};
+    use crate::book::{Event, Signed, reduce};
+    use std::collections::BTreeMap;
 
     fn sandbox() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
@@ -188,6 +193,56 @@ mod tests {
     }
 
     #[test]
+    fn what_records_said_comes_back() {
+        let (_dir, root) = sandbox();
+        let name = |text: &str| Name::parse(text).unwrap();
+        let signed = |version, says| Signed { version, says };
+        let event = Event::Recorded {
+            records: BTreeMap::from([
+                (
+                    name("master-1.k8s.internal"),
+                    signed(9, Says::At(vec!["10.77.0.12".parse().unwrap()])),
+                ),
+                (name("master-2.k8s.internal"), signed(8, Says::Removed)),
+            ]),
+            own: None,
+        };
+        let mut state = some_state();
+        state.book = reduce(&state.book, &event, 7).unwrap();
+        save(&root, &state).unwrap();
+        assert!(matches!(load(&root), Loaded::Good(loaded) if loaded == state));
+    }
+
+    #[test]
+    fn a_file_from_before_signed_records_is_read() {
+        let (dir, root) = sandbox();
+        let path = dir.path().join("var/lib/stayput/state.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let old = r#"{"format": 1, "book": {"generation": 1764000007,
+            "records": {"master-1.k8s.internal":
+                {"addresses": ["10.77.0.11"], "version": 1764000007, "origin": "interface"}},
+            "said": {"cluster-file": {"master-1.k8s.internal": ["10.77.0.9"]},
+                "interface": {"master-1.k8s.internal": ["10.77.0.11"]}}},
+            "provision": {"complete": null, "heldBack": false, "manifestSeen": true},
+            "block": {"path": "/etc/hosts", "domain": "k8s.internal"}}"#;
+        std::fs::write(&path, old).unwrap();
+        let Loaded::Good(state) = load(&root) else {
+            panic!("not read");
+        };
+        let master = Name::parse("master-1.k8s.internal").unwrap();
+        assert_eq!(state.book.addresses(&master).len(), 1);
+        assert!(state.book.signed.is_empty() && state.book.declared.is_empty());
+        // The cluster file that is in force already moves nobody.
+        let file = Event::Declared(BTreeMap::from([(
+            master,
+            vec!["10.77.0.9".parse().unwrap()],
+        )]));
+        let next = reduce(&state.book, &file, 1_764_000_100).unwrap();
+        assert_eq!(next.generation, state.book.generation);
+        assert_eq!(next.records, state.book.records);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_left_alone() {
         let (dir, root) = sandbox();
         let path = dir.path().join("var/lib/stayput/state.json");
@@ -217,6 +272,7 @@ mod tests {
             &good[..good.len() / 2],
             b"",
             b"{\"format\":9,\"book\":{\"generation\":1,\"records\":{}},\"provision\":{}}",
+            b"{\"format\":1,\"book\":{\"generation\":1,\"records\":{},\"signed\":{\"m.x\":{\"version\":1,\"says\":{\"at\":[]}}}},\"provision\":{}}",
         ] {
             std::fs::write(&path, damaged).unwrap();
             let Loaded::Damaged { set_aside, .. } = load(&root) else {

@@ -29,8 +29,11 @@ pub struct Status {
     pub node: NodeStatus,
     /// The book's generation.
     pub generation: u64,
-    /// One for each master of the cluster file, in its order.
+    /// One for each master of the cluster file, in its order, then those that signed records add.
     pub masters: Vec<MasterStatus>,
+    /// Masters that signed records have taken out, whatever the cluster file says.
+    #[serde(default)]
+    pub removed: Vec<RemovedStatus>,
     /// One for each surface.
     pub surfaces: Vec<SurfaceStatus>,
     /// HAProxy's servers, as last seen.
@@ -101,14 +104,44 @@ pub struct MasterStatus {
     pub version: Option<u64>,
     /// Who said so.
     pub origin: Option<Origin>,
-    /// When the addresses became these.
+    /// When this was said; of a signed record, when it was signed.
     pub changed: Option<String>,
-    /// Their age in seconds.
+    /// How long ago that is, in seconds.
     pub age_seconds: Option<u64>,
+    /// The master's signed record, also where it is overridden; absent while it has none.
+    #[serde(default)]
+    pub record: Option<RecordStatus>,
+    /// Whether only its signed record makes it a master: the cluster file does not name it.
+    #[serde(default)]
+    pub added: bool,
     /// The upstream name that it follows.
     pub follows: Option<Name>,
     /// Why that name was not resolved last time.
     pub upstream_error: Option<String>,
+}
+
+/// What a master says of itself, signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordStatus {
+    /// Where it says it is.
+    pub addresses: Vec<IpAddr>,
+    /// The record's version.
+    pub version: u64,
+    /// When it was signed.
+    pub signed: String,
+}
+
+/// A master that was taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedStatus {
+    /// Fully qualified.
+    pub name: Name,
+    /// The removal's version.
+    pub version: u64,
+    /// When the removal was signed.
+    pub signed: String,
 }
 
 /// How a surface is doing.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::book::Book;
 use crate::config::routes::Target;
 use crate::config::{Cluster, Node};
+use crate::masters;
 use crate::name::Name;
 
 /// The endpoint's address on every node.
@@ -14,7 +15,7 @@ pub const ENDPOINT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// One consistent picture. Equal views render equal bytes on every surface.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// The cluster file.
+    /// The cluster file, with the masters that count ([`masters::effective`]).
     pub cluster: Arc<Cluster>,
     /// This node's part.
     pub node: Arc<Node>,
@@ -36,7 +37,20 @@ pub struct Entry {
 }
 
 impl View {
-    /// The endpoint first, then the masters in the order of the cluster file.
+    /// The view of a cluster file and a book. `complete` tells whether this master is; one that was
+    /// removed is a client of the others, like a worker.
+    pub fn new(file: Arc<Cluster>, node: Arc<Node>, book: Arc<Book>, complete: bool) -> Self {
+        let removed = node.master().is_some_and(|own| book.is_removed(own));
+        Self {
+            cluster: masters::effective(&file, &book),
+            node,
+            book,
+            provisioned: complete && !removed,
+        }
+    }
+
+    /// The endpoint first, then the masters in the order of the cluster file, then those that signed
+    /// records add.
     pub fn entries(&self) -> Vec<Entry> {
         let endpoint = Entry {
             name: self.cluster.endpoint.name.clone(),

@@ -429,6 +429,7 @@ fn the_units_stay_locked_up() {
         ("stayput.service", 26),
         ("stayput-renew.service", 27),
         ("stayput-kubeadm.service", 25),
+        ("stayput-peers.service", 20),
     ] {
         let output = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--no-pager"])
@@ -573,6 +574,57 @@ fn the_follower_s_unit_leaves_what_it_needs() {
     let cluster = Cluster::parse(&cluster, Path::new("F"), Loopback::Refused).unwrap();
     let command = cluster.kubeadm.follow.join(" ");
     assert_eq!(command, "/usr/bin/systemctl start stayput-kubeadm.service");
+}
+
+/// What telling other nodes needs; all else, and every other key, is closed.
+#[test]
+fn the_peers_unit_leaves_what_they_need() {
+    let unit = read("systemd/stayput-peers.service");
+    let values = |key| values(&unit, key);
+    assert_eq!(values("Type"), ["notify"]);
+    assert!(unit.contains("ExecStart=/usr/bin/stayput peers run\n"));
+    // No right at all, though it is root.
+    assert!(unit.contains("\nCapabilityBoundingSet=\n"));
+    assert!(values("CapabilityBoundingSet").is_empty() && values("AmbientCapabilities").is_empty());
+    assert_eq!(values("StateDirectory"), ["stayput/peers"]);
+    assert_eq!(values("RuntimeDirectory"), ["stayput"]);
+    assert_eq!(values("RuntimeDirectoryPreserve"), ["yes"]);
+    assert_eq!(values("ProtectSystem"), ["strict"]);
+    assert!(values("ReadWritePaths").is_empty());
+    assert_eq!(values("LimitCORE"), ["0"]);
+    assert!(!values("MemoryMax").is_empty());
+    let closed = values("InaccessiblePaths");
+    let hidden = |path: &str| closed.iter().any(|it| Path::new(path).starts_with(it));
+    for needed in [
+        "/etc/stayput/cluster.yaml",
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+        "/etc/kubernetes/pki/ca.crt",
+        "/etc/kubernetes/pki/stayput.crt",
+        "/etc/kubernetes/pki/stayput.key",
+        "/var/lib/kubelet/pki/kubelet-client-current.pem",
+        "/var/lib/stayput/certificates/newest-time",
+        "/etc/resolv.conf",
+    ] {
+        assert!(!hidden(needed), "{needed} is hidden");
+    }
+    for key in [
+        "pki/ca.key",
+        "pki/front-proxy-ca.key",
+        "pki/etcd/ca.key",
+        "pki/etcd/peer.key",
+        "pki/sa.key",
+        "pki/apiserver.key",
+        "admin.conf",
+        "super-admin.conf",
+        "kubelet.conf",
+    ] {
+        let path = format!("/etc/kubernetes/{key}");
+        assert!(hidden(&path), "{path} is open");
+    }
+    for family in ["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"] {
+        assert!(values("RestrictAddressFamilies").contains(&family.to_owned()));
+    }
+    assert!(values("ProtectHostname").is_empty());
 }
 
 #[test]

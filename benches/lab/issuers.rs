@@ -89,7 +89,7 @@ certificatesDir: {}
     ))
 }
 
-/// How long OpenSSL takes for as many keys and certificates, one command after the other.
+/// How long OpenSSL takes for as many RSA keys and their certificates, one command after the other.
 pub(crate) fn openssl(folder: &Path) -> Result<Duration> {
     let mut script = String::from("set -e\nopenssl genrsa -out sa.key 2048\n");
     for (authority, leaves) in AUTHORITIES {

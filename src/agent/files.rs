@@ -62,7 +62,7 @@ impl Agent {
                 info!("the settings are good again");
             }
             let before = self.engine.view();
-            if *before.cluster == cluster && *before.node == node {
+            if *self.engine.file() == cluster && *before.node == node {
                 break;
             }
             report = Some(self.put_in_force(cluster, node).await?);
@@ -99,14 +99,21 @@ impl Agent {
             "a new cluster file is in force"
         );
         self.links = own::counts(&self.engine, &view.node).then(netlink::Watch::start);
-        self.routes = watch_routes(&self.engine);
-        self.upstream = follow(&self.engine);
-        self.upstream_errors.clear();
+        self.follow_masters();
         // A watch that stays has not lost anything meanwhile.
         if watched(&self.settings, &view.cluster) != before {
             self.files = watch_files(&self.settings, &self.engine).await;
         }
         Ok(report)
+    }
+}
+
+impl Agent {
+    /// Follows the masters that there are now: their upstream names, and the routes to them.
+    pub(super) fn follow_masters(&mut self) {
+        self.routes = watch_routes(&self.engine);
+        self.upstream = follow(&self.engine);
+        self.upstream_errors.clear();
     }
 }
 

@@ -14,6 +14,7 @@ use super::context::{Context, Failure};
 use super::exit;
 use super::kubeadm::{self, KubeadmCommand};
 use super::kubeconfig::{self, KubeconfigArgs};
+use super::peers::{self, RecordsCommand};
 
 /// The other program's name.
 const PROGRAM: &str = "stayput-certs";
@@ -24,6 +25,7 @@ const PROGRAM: &str = "stayput-certs";
 pub struct Certificates {
     pub(super) certs: fn(&Context, CertsCommand) -> Result<u8, Failure>,
     pub(super) kubeadm: fn(&Context, KubeadmCommand) -> Result<u8, Failure>,
+    pub(super) records: fn(&Context, RecordsCommand) -> Result<u8, Failure>,
     pub(super) kubeconfig: fn(&Context, KubeconfigArgs) -> Result<u8, Failure>,
 }
 
@@ -33,6 +35,7 @@ impl Certificates {
         Self {
             certs: certs::certs,
             kubeadm: kubeadm::kubeadm,
+            records: peers::records,
             kubeconfig: kubeconfig::kubeconfig,
         }
     }
@@ -42,6 +45,7 @@ impl Certificates {
         Self {
             certs: |_, _| Err(become_the_other()),
             kubeadm: |_, _| Err(become_the_other()),
+            records: |_, _| Err(become_the_other()),
             kubeconfig: |_, _| Err(become_the_other()),
         }
     }

@@ -117,11 +117,11 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         let code = match error {
             client::Error::Refused(_) => exit::BAD_DATA,
-            client::Error::Stopping | client::Error::Ended => exit::TEMPORARY,
-            client::Error::Misunderstood(_) => exit::SOFTWARE,
-            client::Error::NoAgent | client::Error::Unreachable(_) | client::Error::Failed(_) => {
-                exit::UNAVAILABLE
-            }
+            client::Error::Stopping(_) | client::Error::Ended(_) => exit::TEMPORARY,
+            client::Error::Misunderstood { .. } => exit::SOFTWARE,
+            client::Error::Absent(_)
+            | client::Error::Unreachable { .. }
+            | client::Error::Failed { .. } => exit::UNAVAILABLE,
         };
         Self::new(code, error)
     }

@@ -12,7 +12,7 @@ use crate::engine::{ALL, Engine, Pending};
 use crate::lock::{self, Lock};
 use crate::own;
 use crate::report::{DoneBy, Report};
-use crate::request::{self, Look, Provisioned, Told};
+use crate::request::{self, Look, Provisioned, Records, Told};
 use crate::root::Root;
 
 #[derive(Debug, Args)]
@@ -43,6 +43,7 @@ enum Wish {
     Told(Told),
     Look(Look),
     Provisioned(Provisioned),
+    Recorded(Records),
     Reload,
 }
 
@@ -98,11 +99,21 @@ pub(super) async fn reload(context: &Context, root: &Root) -> Result<Report, Fai
     fulfilled(context, root, &Wish::Reload).await
 }
 
+/// Takes what signed records say into the book: by the agent, or where none runs by this command.
+pub(super) async fn recorded(
+    context: &Context,
+    root: &Root,
+    records: Records,
+) -> Result<Report, Failure> {
+    fulfilled(context, root, &Wish::Recorded(records)).await
+}
+
 async fn ask(root: &Root, wish: &Wish) -> Result<Report, client::Error> {
     match wish {
         Wish::Told(told) => client::post(root, "/v1/event", told).await,
         Wish::Look(look) => client::post(root, "/v1/interface", look).await,
         Wish::Provisioned(it) => client::post(root, "/v1/provisioned", it).await,
+        Wish::Recorded(records) => client::post(root, "/v1/records", records).await,
         Wish::Reload => client::post(root, "/v1/reload", &()).await,
     }
 }
@@ -123,10 +134,16 @@ async fn alone(
 async fn carry_out(engine: &mut Engine, wish: &Wish) -> Result<Pending, Failure> {
     match wish {
         Wish::Told(told) => {
-            let event = request::told(&engine.view().cluster, told, engine.loopback())?;
+            let event = request::told(&engine.view(), told, engine.loopback())?;
             Ok(engine.handle(&event).await?)
         }
         Wish::Look(_) => Ok(own::look(engine).await?),
+        Wish::Recorded(records) => {
+            let (event, left_out) = request::recorded(&engine.view(), records, engine.loopback())?;
+            let mut pending = engine.handle(&event).await?;
+            pending.notice(&left_out);
+            Ok(pending)
+        }
         // The files are read already. An address that cannot be seen now is no reason to do nothing.
         Wish::Reload => match own::look(engine).await {
             Ok(pending) => Ok(pending),

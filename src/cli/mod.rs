@@ -10,6 +10,7 @@ mod event;
 mod kubeadm;
 mod kubeconfig;
 mod output;
+mod peers;
 mod routes;
 mod run;
 mod show;
@@ -171,6 +172,8 @@ enum Command {
     /// What kubeadm pins to addresses: write a cluster without, find it, mend it
     #[command(subcommand)]
     Kubeadm(kubeadm::KubeadmCommand),
+    #[command(flatten)]
+    Records(peers::RecordsCommand),
     /// Make a kubeconfig for a machine outside of the cluster, from admin.conf
     Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Show all of it in a scratch folder, without root
@@ -188,9 +191,13 @@ impl Cli {
         self.global.output == Output::Json
     }
 
-    /// Whether the agent was asked for, which logs more by itself.
+    /// Whether a process was asked for that runs for ever, and logs more by itself.
     fn is_agent(&self) -> bool {
-        matches!(self.command, Command::Run(_))
+        match &self.command {
+            Command::Run(_) => true,
+            Command::Records(command) => command.is_process(),
+            _ => false,
+        }
     }
 }
 
@@ -224,6 +231,7 @@ fn run(cli: Cli, certificates: &Certificates) -> Result<u8, Failure> {
         Command::Provisioned(args) => event::provisioned(&context, args),
         Command::Certs(command) => (certificates.certs)(&context, command),
         Command::Kubeadm(command) => (certificates.kubeadm)(&context, command),
+        Command::Records(command) => (certificates.records)(&context, command),
         Command::Kubeconfig(args) => (certificates.kubeconfig)(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions { shell } => {

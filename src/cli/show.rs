@@ -1,5 +1,6 @@
 //! `stayput hosts show` and `stayput haproxy show`: what would be written, and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -7,10 +8,10 @@ use serde::Serialize;
 
 use super::context::{Context, Failure, block_on, writer};
 use super::{exit, output};
-use crate::book::{self, Book, Record};
+use crate::book::{Book, Record, Says, Signed};
 use crate::clock;
 use crate::control::client;
-use crate::engine::declared;
+use crate::engine::declare;
 use crate::provision::Provision;
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
@@ -71,12 +72,9 @@ pub(super) async fn in_force(context: &Context, root: &Root) -> Result<View, Fai
     match client::get::<Status>(root, "/v1/status").await {
         Ok(status) => {
             let (cluster, node) = context.load(root)?;
-            Ok(View {
-                cluster: cluster.into(),
-                node: node.into(),
-                book: book_of(&status).into(),
-                provisioned: status.node.provisioned.is_some(),
-            })
+            let complete = status.node.provisioned.is_some();
+            let book = book_of(&status).into();
+            Ok(View::new(cluster.into(), node.into(), book, complete))
         }
         Err(error) if error.is_absent() => Ok(saved(context, root)?.0),
         Err(error) => Err(error.into()),
@@ -93,10 +91,24 @@ fn book_of(status: &Status) -> Book {
         };
         Some((master.name.clone(), record))
     });
+    let signed = status.masters.iter().filter_map(|master| {
+        let record = master.record.clone()?;
+        let says = Says::At(record.addresses);
+        let version = record.version;
+        Some((master.name.clone(), Signed { version, says }))
+    });
+    let removed = status.removed.iter().map(|removed| {
+        let says = Says::Removed;
+        let version = removed.version;
+        (removed.name.clone(), Signed { version, says })
+    });
+    let declared = status.masters.iter().filter(|master| !master.added);
     Book {
         generation: status.generation,
         records: records.collect(),
-        ..Book::default()
+        said: BTreeMap::new(),
+        declared: declared.map(|master| master.name.clone()).collect(),
+        signed: signed.chain(removed).collect(),
     }
 }
 
@@ -113,12 +125,8 @@ pub(super) fn saved(context: &Context, root: &Root) -> Result<(View, Provision),
         }
         Loaded::Unreadable(unreadable) => return Err(unreadable.into()),
     };
-    let book = book::reduce(&state.book, &declared(&cluster), clock::unix_now())?;
-    let view = View {
-        cluster: cluster.into(),
-        node: node.into(),
-        book: book.into(),
-        provisioned: state.provision.complete.is_some(),
-    };
+    let book = declare(&state.book, &cluster, clock::unix_now())?;
+    let complete = state.provision.complete.is_some();
+    let view = View::new(cluster.into(), node.into(), book.into(), complete);
     Ok((view, state.provision))
 }

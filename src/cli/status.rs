@@ -7,10 +7,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::context::{Context, Failure, block_on};
+use super::output::Output;
 use super::{exit, output, show};
+use crate::book::Origin;
 use crate::clock;
 use crate::control::client;
 use crate::kubeadm::outlook as kubeadm;
+use crate::peers::control::SERVICE;
+use crate::peers::control::message::{Peers, State};
 use crate::picture;
 use crate::pki::outlook;
 use crate::report::Surface;
@@ -28,18 +32,25 @@ pub(super) struct StatusArgs {
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How long the process of the peers may take to answer, for what is one line.
+const PEERS_PATIENCE: Duration = Duration::from_millis(500);
+
 pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure> {
     let root = context.root()?;
     block_on(async {
-        let mut shown: Option<Status> = None;
+        let mut shown: Option<(Status, String)> = None;
         loop {
             let status = read(context, &root).await?;
+            let peers = peers(context, &root).await;
+            let seen = (ageless(&status), peers);
             // Ages grow without anything having changed.
-            if shown.as_ref().map(ageless) != Some(ageless(&status)) {
+            if shown.as_ref() != Some(&seen) {
                 if args.watch && std::io::stdout().is_terminal() {
                     output::write(b"\x1b[H\x1b[2J")?;
                 }
-                output::print(context.global.output, &status, text)?;
+                output::print(context.global.output, &status, |status| {
+                    text(status, &seen.1)
+                })?;
             }
             if !args.watch {
                 return Ok(if status.certificates_ask() {
@@ -48,7 +59,7 @@ pub(super) fn status(context: &Context, args: StatusArgs) -> Result<u8, Failure>
                     exit::OK
                 });
             }
-            shown = Some(status);
+            shown = Some(seen);
             tokio::time::sleep(PERIOD).await;
         }
     })
@@ -64,6 +75,7 @@ async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
                 provision,
                 agent: None,
                 problems: &[],
+                left_out: &[],
                 upstream_errors: &BTreeMap::new(),
                 certificates: outlook::look(root, view.node.master().is_some(), now())
                     .map(|known| outlook::outlook(&known, now())),
@@ -72,6 +84,35 @@ async fn read(context: &Context, root: &Root) -> Result<Status, Failure> {
         }
         other => Ok(other?),
     }
+}
+
+/// The process that spreads signed records, in a line for people; nothing where it does not answer at once.
+async fn peers(context: &Context, root: &Root) -> String {
+    if context.global.output == Output::Json {
+        return String::new();
+    }
+    let asked = SERVICE.get_within::<Peers>(root, "/v1/peers", PEERS_PATIENCE);
+    asked
+        .await
+        .map_or_else(|_| String::new(), |it| summary(&it))
+}
+
+fn summary(peers: &Peers) -> String {
+    let members = &peers.members;
+    let up: Vec<_> = members.iter().filter(|it| it.state == State::Up).collect();
+    let others = up.iter().filter(|it| it.same_records == Some(false));
+    let mut facts = vec![format!(
+        "{} of {} other nodes are up",
+        up.len(),
+        members.len()
+    )];
+    match others.count() {
+        0 => {}
+        1 => facts.push("1 has other records".to_owned()),
+        many => facts.push(format!("{many} have other records")),
+    }
+    facts.extend(peers.problems.iter().cloned());
+    format!("\npeers: {}\n", facts.join("; "))
 }
 
 fn now() -> i64 {
@@ -92,7 +133,7 @@ fn ageless(status: &Status) -> Status {
     status
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &Status, peers: &str) -> String {
     let mut text = heading(status);
     text += "\n";
     text += &output::table(
@@ -142,7 +183,7 @@ fn text(status: &Status) -> String {
     if let Some(kubeadm) = &status.kubeadm {
         text += &pinned(kubeadm);
     }
-    text + &remarks(status)
+    text + peers + &remarks(status)
 }
 
 /// What is due, or in one line that nothing is.
@@ -239,6 +280,29 @@ fn heading(status: &Status) -> String {
     )
 }
 
+/// What signed records make of the cluster file, and what is overridden.
+fn signed(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    for master in &status.masters {
+        let (name, label) = (&master.name, master.name.label());
+        if let (Some(Origin::Override), Some(record)) = (master.origin, &master.record) {
+            lines.push(format!(
+                "{name}: overridden on this node until {label} speaks for itself; its record of {} says {}",
+                record.signed,
+                output::addresses(&record.addresses)
+            ));
+        }
+        if master.added {
+            lines.push(format!(
+                "{name}: a master by its signed record; the cluster file does not name it"
+            ));
+        }
+    }
+    let removed = status.removed.iter();
+    lines.extend(removed.map(|it| format!("{}: removed by the record of {}", it.name, it.signed)));
+    lines
+}
+
 /// Everything that an operator should read as a sentence.
 fn remarks(status: &Status) -> String {
     let mut lines = Vec::new();
@@ -254,6 +318,7 @@ fn remarks(status: &Status) -> String {
         lines.push(format!("a rescue is in force: {}", given.join(" ")));
     }
     lines.extend(status.conflicts.iter().map(|c| format!("conflict: {c}")));
+    lines.extend(signed(status));
     for master in &status.masters {
         if let Some(error) = &master.upstream_error {
             lines.push(format!("{}: {error}", master.name));

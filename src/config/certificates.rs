@@ -9,12 +9,14 @@ use std::ops::RangeInclusive;
 
 use super::catalogue::{self, listed};
 use super::cluster::{AfterRenew, Certificates, Hook, Master};
+use super::identities::Said;
 use super::parse::command;
 use super::read::{self, Fields, Value};
 use super::report::{Located, Report};
 use super::row::{self, Entry};
 use super::scalar;
 use crate::pki::catalogue::{Catalogue, Row};
+use crate::pki::identity;
 use crate::pki::key::KeyType;
 
 const MINUTE: u64 = 60;
@@ -37,11 +39,13 @@ const DEFAULT_TIMEOUT: u64 = 30;
 /// The first release whose kubeadm makes P-384 keys.
 const P384_SINCE: u32 = 34;
 
-/// Reads the section. `masters` and `minor` are those of the same file, as far as they are good.
+/// Reads the section. `masters` and `minor` are those of the same file, as far as they are good. What
+/// certificates are to say by the operator's choice is noted in `said`.
 pub(super) fn read(
     file: &Fields<'_>,
     masters: &[Master],
     minor: Option<u32>,
+    said: &mut Said,
     report: &mut Report,
 ) -> Option<Certificates> {
     let known = [
@@ -104,6 +108,7 @@ pub(super) fn read(
     let extra = section.or("extra", Vec::new, report, row::entries);
     for entry in extra.iter().flatten() {
         check_addresses(&entry.names, masters, report);
+        note(entry, said);
     }
     catalogue::check(&built_in, extra.as_deref().unwrap_or_default(), report);
     // Without those rows their ids are unknown too: one mistake is told once.
@@ -114,7 +119,7 @@ pub(super) fn read(
         .map(|row| row.id.as_str())
         .collect();
     let extra_names = section.or("extraNames", BTreeMap::new, report, |value, report| {
-        extra_names(value, &renewed, masters, report)
+        extra_names(value, &renewed, masters, said, report)
     });
     let after_renew = section.or(
         "afterRenew",
@@ -131,6 +136,20 @@ pub(super) fn read(
         extra,
         after_renew: after_renew?,
     })
+}
+
+/// Notes what a row of the operator's says.
+fn note(entry: &Entry, said: &mut Said) {
+    said.names.extend(entry.names.iter().cloned());
+    said.names.push(Located {
+        value: entry.row.common_name.clone(),
+        place: entry.common_name.clone(),
+    });
+    let organizations = entry.row.organizations.iter().map(|value| Located {
+        value: value.clone(),
+        place: entry.organizations.clone(),
+    });
+    said.organizations.extend(organizations);
 }
 
 /// The built-in rows, where something of the section depends on them.
@@ -160,7 +179,8 @@ fn check_lifetimes(section: &Fields<'_>, leaf: u64, authority: u64, report: &mut
     }
 }
 
-fn key_type(text: &str, minor: Option<u32>) -> Result<KeyType, String> {
+/// A kind of keys by its word; on which releases kubeadm knows it, where that matters.
+pub(super) fn key_type(text: &str, minor: Option<u32>) -> Result<KeyType, String> {
     match text {
         "rsa-2048" => Ok(KeyType::Rsa2048),
         "rsa-3072" => Ok(KeyType::Rsa3072),
@@ -183,6 +203,7 @@ fn extra_names(
     value: &Value<'_>,
     renewed: &[&str],
     masters: &[Master],
+    said: &mut Said,
     report: &mut Report,
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let mut all = BTreeMap::new();
@@ -191,6 +212,9 @@ fn extra_names(
         let key = list.place.key_itself();
         if !renewed.contains(&id) {
             report.add(&key, unknown_id(id, renewed));
+        } else if id == identity::ID {
+            let message = "has exactly one name, by which the master speaks; remove it";
+            report.add(&key, message);
         } else if all.contains_key(id) {
             report.add(&key, "is given twice; keep one");
         }
@@ -200,6 +224,7 @@ fn extra_names(
         };
         check_addresses(names.iter().flatten(), masters, report);
         complete &= names.iter().all(Option::is_some);
+        said.names.extend(names.iter().flatten().cloned());
         let names = names.into_iter().flatten().map(|name| name.value);
         all.insert(id.to_owned(), names.collect());
     }

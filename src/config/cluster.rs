@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::kubeadm::Kubeadm;
+use super::peers::Peers;
 use super::routes::Routes;
 use crate::name::Name;
 use crate::pki::catalogue::Row;
@@ -37,6 +38,8 @@ pub struct Cluster {
     pub routes: Routes,
     /// What is done about kubeadm's files.
     pub kubeadm: Kubeadm,
+    /// How nodes tell each other where masters are.
+    pub peers: Peers,
 }
 
 /// The name and port that kubeconfigs point to.

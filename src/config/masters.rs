@@ -9,6 +9,7 @@ use super::read::{Fields, Value};
 use super::report::Located;
 use crate::address::{self, Loopback};
 use crate::name::Name;
+use crate::pki::identity;
 
 /// The keys of which a master has exactly one.
 const SOURCES: [&str; 3] = ["address", "addresses", "follow"];
@@ -64,12 +65,28 @@ impl Reader<'_> {
         let good_stable = stable.and_then(|value| self.stable(value));
         let name = fields.required("name", "write a label such as master-1", self.report);
         Draft {
-            name: name.and_then(|value| self.own_name(value)),
+            name: name.and_then(|value| self.speaking(value)),
             addresses: self.addresses(&fields),
             follow: fields.get("follow").and_then(|value| self.follow(value)),
             bad_stable: stable.is_some() && good_stable.is_none(),
             stable: good_stable,
         }
+    }
+
+    /// A name that leaves room for the one by which the master speaks.
+    fn speaking(&mut self, value: &Value<'_>) -> Option<Name> {
+        let name = self.own_name(value)?;
+        if let Some(domain) = &self.domain
+            && identity::name(&name, domain).is_err()
+        {
+            let message = format!(
+                "is too long; a master speaks as {name} with .{} before the domain, which has 253 characters at most",
+                identity::LABEL
+            );
+            self.report.add(&value.place, message);
+            return None;
+        }
+        Some(name)
     }
 
     fn check_sources(&mut self, fields: &Fields<'_>, item: &Value<'_>) {

@@ -10,6 +10,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::cluster::Cluster;
+use super::identities;
 use super::problem::Problems;
 use super::read::{self, Value};
 use super::report::Report;
@@ -81,6 +82,16 @@ pub enum NodeError {
     HostName {
         /// Why not.
         source: NameError,
+    },
+    /// A name in Kubernetes that would pass for one by which a master speaks.
+    #[error(
+        "the node cannot be called {name} in Kubernetes: {reason}; set 'kubernetesName' in the node file"
+    )]
+    Identity {
+        /// The node's name in Kubernetes.
+        name: Name,
+        /// Why not.
+        reason: String,
     },
 }
 
@@ -159,6 +170,12 @@ impl Node {
             Some(name) => name,
             None => host.map_err(|source| NodeError::HostName { source })?,
         };
+        if let Some(reason) = identities::of_node(cluster, master.as_ref(), &kubernetes_name) {
+            return Err(NodeError::Identity {
+                name: kubernetes_name,
+                reason,
+            });
+        }
         Ok(Self {
             role: master.map_or(Role::Worker, Role::Master),
             kubernetes_name,

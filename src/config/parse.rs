@@ -11,8 +11,10 @@ use ipnet::IpNet;
 use super::certificates;
 use super::claims::Claims;
 use super::cluster::{Cluster, Dns, Endpoint, Haproxy, Hosts, HostsMode, Kubernetes};
+use super::identities::{self, Said};
 use super::kubeadm;
 use super::names::{self, Names};
+use super::peers;
 use super::problem::Problems;
 use super::read::{self, Fields, Value};
 use super::report::{Place, Report};
@@ -57,6 +59,7 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         "certificates",
         "routes",
         "kubeadm",
+        "peers",
     ];
     let file = tree.fields(&sections, report)?;
     let mut claims = Claims::default();
@@ -70,9 +73,11 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
     let routes = routes::read(&file, &names, report);
     let masters = names.masters.as_deref().unwrap_or_default();
     let minor = kubernetes.as_ref().map(|kubernetes| kubernetes.minor);
-    let certificates = certificates::read(&file, masters, minor, report);
+    let mut said = Said::default();
+    let certificates = certificates::read(&file, masters, minor, &mut said, report);
     let kubeadm = kubeadm::read(&file, rules, report);
-    Some(Cluster {
+    let peers = peers::read(&file, &names, rules, &mut claims, report);
+    let cluster = Cluster {
         domain: names.domain?,
         endpoint: Endpoint {
             name: names.endpoint?,
@@ -87,7 +92,10 @@ fn cluster(tree: &Value<'_>, rules: Loopback, report: &mut Report) -> Option<Clu
         certificates: certificates?,
         routes: routes?,
         kubeadm: kubeadm?,
-    })
+        peers: peers?,
+    };
+    identities::check(&cluster, &said, report);
+    Some(cluster)
 }
 
 fn endpoint_port(section: &Fields<'_>, claims: &mut Claims, report: &mut Report) -> Option<u16> {

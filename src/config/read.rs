@@ -53,6 +53,11 @@ impl<'a> Value<'a> {
         matches!(self.tree, Tree::Sequence(items) if items.is_empty())
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.tree, Tree::Sequence(_))
+    }
+
     /// Whether it is a number.
     pub(super) fn is_number(&self) -> bool {
         matches!(self.tree, Tree::Integer(_) | Tree::Float(_))

@@ -1,6 +1,8 @@
 //! Names that cannot be ours, because a resolver or the hosts file treats them in its own way.
 
+use super::identities;
 use crate::name::Name;
+use crate::pki::identity;
 
 /// The responder's own name, below the domain.
 const RESPONDER: &str = "ns";
@@ -50,7 +52,7 @@ pub(super) fn domain(text: &str) -> Result<Name, String> {
 }
 
 /// Whether a qualified name is free for an endpoint, a master or an alias.
-pub(super) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
+pub(crate) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
     let relative = domain.and_then(|domain| name.relative_to(domain));
     // The short form of our names stands in the hosts file too.
     let known_as = relative.unwrap_or(name.as_str());
@@ -63,6 +65,9 @@ pub(super) fn check(name: &Name, domain: Option<&Name>) -> Result<(), String> {
         return Err(format!(
             "'{name}' is the responder's own name; choose another one"
         ));
+    }
+    if domain.is_some_and(|domain| identity::is_reserved(name.as_str(), domain)) {
+        return Err(identities::reserved(name.as_str()));
     }
     if domain == Some(name) {
         return Err(format!(

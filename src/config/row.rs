@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Component, Path, PathBuf};
 
+use super::certificates;
 use super::read::{Fields, Value};
 use super::report::{Located, Place, Report};
 use super::scalar;
@@ -12,7 +13,7 @@ use crate::pki::profile::Usages;
 use crate::pki::template;
 
 /// The keys of a row.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "id",
     "path",
     "kind",
@@ -22,6 +23,7 @@ const KEYS: [&str; 13] = [
     "usages",
     "names",
     "server",
+    "keyType",
     "since",
     "until",
     "newClusterOnly",
@@ -36,6 +38,8 @@ pub(super) struct Entry {
     pub(super) row: Row,
     pub(super) names: Vec<Located<String>>,
     pub(super) id: Place,
+    pub(super) common_name: Place,
+    pub(super) organizations: Place,
     pub(super) path: Place,
     pub(super) authority: Place,
 }
@@ -78,6 +82,16 @@ fn entry(item: &Value<'_>, report: &mut Report) -> Option<Entry> {
         let message = format!("1.{until} is before since, 1.{since}; swap them");
         report.add(&fields.at("until"), message);
     }
+    let key_type = fields.or(
+        "keyType",
+        || None,
+        report,
+        |value, report| {
+            value
+                .parsed_by(|text| certificates::key_type(text, None), report)
+                .map(Some)
+        },
+    );
     let new_cluster_only = fields.or("newClusterOnly", || false, report, Value::flag);
     let users = fields.or("users", Vec::new, report, users);
     let subject = subject?;
@@ -93,11 +107,14 @@ fn entry(item: &Value<'_>, report: &mut Report) -> Option<Entry> {
             names: names.iter().map(|name| name.value.clone()).collect(),
             since,
             until,
+            key_type: key_type?,
             new_cluster_only: new_cluster_only?,
             users: users?,
         },
         names,
         id: fields.at("id"),
+        common_name: fields.at("commonName"),
+        organizations: fields.at("organizations"),
         path: fields.at("path"),
         authority: fields.at("authority"),
     })

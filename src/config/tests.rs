@@ -1,7 +1,9 @@
 //! What an operator sees: files, and what is said about them.
 
 mod certificates;
+mod identities;
 mod mistakes;
+mod peers;
 mod random;
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! A command's end of the control socket.
+//! A command's end of a control socket.
 
 use std::io;
 use std::path::Path;
@@ -21,43 +21,72 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Far above a status of ten thousand masters.
 const ANSWER_LIMIT: usize = 64 << 20;
 
-/// Why the agent did not do as asked.
+/// A process of this node that listens on a control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// What people call it, behind "the" and "no".
+    pub name: &'static str,
+    /// Where its socket lies.
+    pub socket: &'static str,
+}
+
+/// The agent.
+pub const AGENT: Service = Service {
+    name: "agent",
+    socket: SOCKET,
+};
+
+/// Why a service did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens: no agent runs.
-    #[error("no agent runs on this node")]
-    NoAgent,
+    /// Nobody listens: it does not run.
+    #[error("no {} runs on this node", .0.name)]
+    Absent(Service),
     /// The socket is there but not usable.
-    #[error("cannot reach the agent at {SOCKET}: {0}")]
-    Unreachable(String),
-    /// The agent is ending and has not done it; another one, or the command itself, may.
-    #[error("the agent is stopping; try again")]
-    Stopping,
-    /// The agent ended, or closed the connection, before it answered. It may have done it.
-    #[error("the agent ended before it answered; try again")]
-    Ended,
-    /// The agent refused the request; nothing has changed.
+    #[error("cannot reach the {} at {}: {reason}", .service.name, .service.socket)]
+    Unreachable {
+        /// Who was asked.
+        service: Service,
+        /// Why not.
+        reason: String,
+    },
+    /// It is ending and has not done it; another one, or the command itself, may.
+    #[error("the {} is stopping; try again", .0.name)]
+    Stopping(Service),
+    /// It ended, or closed the connection, before it answered. It may have done it.
+    #[error("the {} ended before it answered; try again", .0.name)]
+    Ended(Service),
+    /// It refused the request; nothing has changed.
     #[error("{0}")]
     Refused(String),
-    /// The agent could not do it, or does not hear this user.
-    #[error("the agent failed: {0}")]
-    Failed(String),
-    /// The agent does not understand the request: it is of another version, or something else
-    /// listens there.
-    #[error("the agent does not understand this program ({0}); is it of another version?")]
-    Misunderstood(String),
+    /// It could not do it, or does not hear this user.
+    #[error("the {} failed: {reason}", .service.name)]
+    Failed {
+        /// Who was asked.
+        service: Service,
+        /// Why not.
+        reason: String,
+    },
+    /// It does not understand the request: it is of another version, or something else listens there.
+    #[error("the {} does not understand this program ({reason}); is it of another version?", .service.name)]
+    Misunderstood {
+        /// Who was asked.
+        service: Service,
+        /// What it said.
+        reason: String,
+    },
 }
 
 impl Error {
-    /// Whether there is no agent to be asked at this moment.
+    /// Whether there is nobody to be asked at this moment.
     pub fn is_absent(&self) -> bool {
-        matches!(self, Self::NoAgent | Self::Stopping | Self::Ended)
+        matches!(self, Self::Absent(_) | Self::Stopping(_) | Self::Ended(_))
     }
 }
 
 /// Reads from the agent.
 pub async fn get<T: DeserializeOwned>(root: &Root, path: &str) -> Result<T, Error> {
-    exchange(root, Method::GET, path, Bytes::new()).await
+    AGENT.get(root, path).await
 }
 
 /// Sends a body to the agent and reads its answer.
@@ -66,102 +95,146 @@ pub async fn post<T: DeserializeOwned>(
     path: &str,
     body: &impl Serialize,
 ) -> Result<T, Error> {
-    let bytes = serde_json::to_vec(body).map_err(unreachable)?;
-    exchange(root, Method::POST, path, Bytes::from(bytes)).await
+    AGENT.post(root, path, body).await
 }
 
-async fn exchange<T: DeserializeOwned>(
-    root: &Root,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<T, Error> {
-    let stream = connect(root).await?;
-    let talking = async {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+impl Service {
+    /// Reads from it.
+    pub async fn get<T: DeserializeOwned>(self, root: &Root, path: &str) -> Result<T, Error> {
+        self.get_within(root, path, PATIENCE).await
+    }
+
+    /// The same for who has little time.
+    pub async fn get_within<T: DeserializeOwned>(
+        self,
+        root: &Root,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, Error> {
+        self.exchange(root, Method::GET, path, Bytes::new(), patience)
             .await
-            .map_err(broken)?;
-        let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "stayput")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(unreachable)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let limited = Limited::new(response.into_body(), ANSWER_LIMIT);
-        let body =
-            limited
-                .collect()
-                .await
-                .map_err(|error| match error.downcast::<hyper::Error>() {
-                    Ok(error) => broken(*error),
-                    Err(error) => unreachable(error),
+    }
+
+    /// Sends it a body and reads its answer.
+    pub async fn post<T: DeserializeOwned>(
+        self,
+        root: &Root,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let bytes = serde_json::to_vec(body).map_err(|error| self.unreachable(error))?;
+        self.exchange(root, Method::POST, path, Bytes::from(bytes), PATIENCE)
+            .await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        self,
+        root: &Root,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<T, Error> {
+        let late = || self.unreachable(format!("no answer within {} s", patience.as_secs_f32()));
+        let talking =
+            async {
+                let stream = self.connect(root).await?;
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                        .await
+                        .map_err(|error| self.broken(error))?;
+                let driver = tokio::spawn(connection);
+                let request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("host", "stayput")
+                    .header("content-type", "application/json")
+                    .body(Full::new(body))
+                    .map_err(|error| self.unreachable(error))?;
+                let response = sender
+                    .send_request(request)
+                    .await
+                    .map_err(|error| self.broken(error))?;
+                let status = response.status();
+                let limited = Limited::new(response.into_body(), ANSWER_LIMIT);
+                let body = limited.collect().await.map_err(|error| {
+                    match error.downcast::<hyper::Error>() {
+                        Ok(error) => self.broken(*error),
+                        Err(error) => self.unreachable(error),
+                    }
                 });
-        let bytes = body?.to_bytes();
-        driver.abort();
-        Ok((status, bytes))
-    };
-    let (status, bytes) = tokio::time::timeout(PATIENCE, talking)
-        .await
-        .map_err(|_| Error::Unreachable(format!("no answer within {} s", PATIENCE.as_secs())))??;
-    if status == StatusCode::OK {
-        return serde_json::from_slice(&bytes).map_err(unreachable);
+                let bytes = body?.to_bytes();
+                driver.abort();
+                Ok((status, bytes))
+            };
+        let talked = tokio::time::timeout(patience, talking).await;
+        let (status, bytes) = talked.map_err(|_| late())??;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&bytes).map_err(|error| self.unreachable(error));
+        }
+        let text = serde_json::from_slice::<Failure>(&bytes)
+            .map_or_else(|_| format!("status {status}"), |failure| failure.error);
+        Err(self.meaning(status, text))
     }
-    let text = serde_json::from_slice::<Failure>(&bytes)
-        .map_or_else(|_| format!("status {status}"), |failure| failure.error);
-    Err(meaning(status, text))
-}
 
-/// What an answer other than 200 means; docs/control.md lists them.
-fn meaning(status: StatusCode, text: String) -> Error {
-    match status {
-        StatusCode::UNPROCESSABLE_ENTITY => Error::Refused(text),
-        StatusCode::SERVICE_UNAVAILABLE => Error::Stopping,
-        StatusCode::FORBIDDEN | StatusCode::INTERNAL_SERVER_ERROR => Error::Failed(text),
-        _ => Error::Misunderstood(text),
+    /// What an answer other than 200 means; docs/control.md lists them.
+    fn meaning(self, status: StatusCode, reason: String) -> Error {
+        let service = self;
+        match status {
+            StatusCode::UNPROCESSABLE_ENTITY => Error::Refused(reason),
+            StatusCode::SERVICE_UNAVAILABLE => Error::Stopping(service),
+            StatusCode::FORBIDDEN
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR => Error::Failed { service, reason },
+            _ => Error::Misunderstood { service, reason },
+        }
     }
-}
 
-/// A connection that ends before the answer does: the agent is gone, or going.
-fn broken(error: hyper::Error) -> Error {
-    use std::error::Error as _;
-    let source = error.source().and_then(|it| it.downcast_ref::<io::Error>());
-    let reset = source.is_some_and(|source| {
-        matches!(
-            source.kind(),
-            io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::NotConnected
-                | io::ErrorKind::UnexpectedEof
-        )
-    });
-    if reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        Error::Ended
-    } else {
-        unreachable(error)
+    /// A connection that ends before the answer does: the service is gone, or going.
+    fn broken(self, error: hyper::Error) -> Error {
+        use std::error::Error as _;
+        let source = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+        let reset = source.is_some_and(|source| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::UnexpectedEof
+            )
+        });
+        if reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+            Error::Ended(self)
+        } else {
+            self.unreachable(error)
+        }
     }
-}
 
-async fn connect(root: &Root) -> Result<UnixStream, Error> {
-    let place = match root.resolve(Path::new(SOCKET)) {
-        Ok(place) => place,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NoAgent),
-        Err(error) => return Err(unreachable(error)),
-    };
-    match UnixStream::connect(Root::socket_path(&place)).await {
-        Ok(stream) => Ok(stream),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Err(Error::NoAgent),
-            _ => Err(unreachable(error)),
-        },
+    async fn connect(self, root: &Root) -> Result<UnixStream, Error> {
+        let place = match root.resolve(Path::new(self.socket)) {
+            Ok(place) => place,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Absent(self));
+            }
+            Err(error) => return Err(self.unreachable(error)),
+        };
+        match UnixStream::connect(Root::socket_path(&place)).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    Err(Error::Absent(self))
+                }
+                _ => Err(self.unreachable(error)),
+            },
+        }
     }
-}
 
-fn unreachable(error: impl std::fmt::Display) -> Error {
-    Error::Unreachable(error.to_string())
+    fn unreachable(self, reason: impl std::fmt::Display) -> Error {
+        Error::Unreachable {
+            service: self,
+            reason: reason.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -171,14 +244,17 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_meaning() {
-        let meaning = |code| meaning(StatusCode::from_u16(code).unwrap(), "why".into());
+        let meaning = |code| AGENT.meaning(StatusCode::from_u16(code).unwrap(), "why".into());
         assert!(matches!(meaning(422), Error::Refused(_)));
-        assert!(matches!(meaning(503), Error::Stopping));
-        for code in [403, 500] {
-            assert!(matches!(meaning(code), Error::Failed(_)), "{code}");
+        assert!(matches!(meaning(503), Error::Stopping(_)));
+        for code in [403, 429, 500] {
+            assert!(matches!(meaning(code), Error::Failed { .. }), "{code}");
         }
         for code in [302, 400, 404, 405, 408, 413, 418] {
-            assert!(matches!(meaning(code), Error::Misunderstood(_)), "{code}");
+            assert!(
+                matches!(meaning(code), Error::Misunderstood { .. }),
+                "{code}"
+            );
         }
     }
 

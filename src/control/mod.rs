@@ -5,6 +5,9 @@
 //! sandbox the user who runs the agent, is heard. Routes and bodies: docs/control.md.
 
 pub mod client;
+pub mod door;
+pub mod published;
+pub mod reply;
 pub mod server;
 
 /// Where the socket lies.

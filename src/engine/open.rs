@@ -7,10 +7,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::lanes::Lanes;
-use super::{Engine, Saved, declared};
+use super::{Engine, Saved, declare};
 use crate::book::Rejection;
+use crate::clock;
 use crate::config::{Cluster, Node};
 use crate::health::Health;
+use crate::masters;
 use crate::report::{DoneBy, Surface};
 use crate::root::Root;
 use crate::state::{self, Loaded, State};
@@ -52,8 +54,8 @@ impl Engine {
         };
         let mut health: BTreeMap<Surface, Health> = BTreeMap::new();
         health.entry(Surface::State).or_default().notices = notices;
-        let event = declared(&cluster);
         let (sender, news) = mpsc::unbounded_channel();
+        let file = Arc::new(cluster);
         let mut engine = Self {
             lanes: Lanes::start(&root, &writer, &sender),
             news,
@@ -61,10 +63,12 @@ impl Engine {
             root,
             writer,
             done_by,
-            cluster: Arc::new(cluster),
+            cluster: masters::effective(&file, &state.book),
+            file,
             node: Arc::new(node),
             saved: Saved::Yes,
             moves: Vec::new(),
+            notices: Vec::new(),
             book: Arc::new(state.book),
             provision: state.provision,
             block: state.block,
@@ -72,7 +76,8 @@ impl Engine {
             observation: None,
             health,
         };
-        engine.hear(&event)?;
+        let next = declare(&engine.book, &engine.file, clock::unix_now())?;
+        engine.take_over(next)?;
         Ok(engine)
     }
 }

@@ -17,6 +17,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Adds sentences that the report is to tell.
+    pub fn notice(&mut self, notices: &[String]) {
+        self.report.notices.extend_from_slice(notices);
+    }
+
     /// Waits for all surfaces. Every one of them has a time limit.
     pub async fn finish(self) -> Report {
         let mut report = self.report;

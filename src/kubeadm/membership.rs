@@ -18,7 +18,7 @@ pub mod plan;
 
 pub use error::Error;
 pub use join::{Join, Joined, join};
-pub use leave::{Leave, Left, leave};
+pub use leave::{Leave, Left, leave, member_of};
 
 /// The static pod.
 pub const MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::key::KeyType;
 use super::profile::Usages;
 use crate::config::{Cluster, Problems, catalogue};
 
@@ -56,6 +57,8 @@ pub struct Row {
     pub since: Option<u32>,
     /// The last one.
     pub until: Option<u32>,
+    /// Of its keys, where it is not left to `certificates.keyType`.
+    pub key_type: Option<KeyType>,
     /// Only on the machine that makes the cluster.
     pub new_cluster_only: bool,
     /// Who uses it, and what makes that process take a new one.

@@ -172,6 +172,16 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+/// Whether a public key (DER of `SubjectPublicKeyInfo`) is one of NIST P-256, as a whole point.
+pub fn is_p256(public_key: &[u8]) -> bool {
+    // RFC 5480: SEQUENCE { SEQUENCE { id-ecPublicKey, secp256r1 }, BIT STRING { 04 X Y } }.
+    const HEAD: [u8; 27] = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    ];
+    public_key.len() == HEAD.len() + 64 && public_key.starts_with(&HEAD)
+}
+
 /// Makes keys of these kinds, in their order, on all processors at once.
 pub fn generate_all(kinds: &[KeyType]) -> Result<Vec<PrivateKey>, Error> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -28,6 +28,7 @@ pub mod catalogue;
 pub mod certificate;
 pub mod external;
 pub mod health;
+pub mod identity;
 pub mod inventory;
 pub mod issue;
 pub mod key;

@@ -3,6 +3,7 @@
 //! - What is present stays, byte for byte, until its time is near or a person orders otherwise.
 //! - What is broken, or is not ours, is never replaced by itself: a person has to look.
 //! - A new authority is made only where a cluster is made.
+//! - What is missing is made by `init`; the pair by which a master speaks by a renewal too.
 //! - A renewal that gains no time is not done: a second plan at the same moment keeps everything.
 
 mod init;
@@ -29,12 +30,14 @@ pub use row::Row;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Everything that is missing; authorities and service-account keys only with `new_cluster`.
-    /// All or nothing: if any decision is [`Action::Refuse`], none of the others is carried out.
+    /// All or nothing: if any decision is [`Action::Refuse`], none of the others is carried out. Only the
+    /// pair by which the master speaks holds up nobody: the control plane runs without it.
     Init {
         /// This machine makes the cluster.
         new_cluster: bool,
     },
-    /// What is due. Each item by itself: one that is refused does not hold up the others.
+    /// What is due, and the pair by which the master speaks where it is missing. Each item by itself: one
+    /// that is refused does not hold up the others.
     Renew {
         /// These only; all where empty.
         only: BTreeSet<String>,

@@ -54,7 +54,7 @@ pub fn prepare(
         .iter()
         .filter_map(|decision| Task::of(decision, wanted))
         .collect();
-    let kinds = vec![wanted.key_type; tasks.len()];
+    let kinds: Vec<_> = tasks.iter().map(|task| task.item.key_type).collect();
     let keys = key::generate_all(&kinds).map_err(|source| Error::Key {
         id: tasks
             .first()
@@ -290,12 +290,15 @@ impl Press<'_> {
     }
 
     /// A renewal keeps the old subject to the byte. A new one, or one that gets another user or other
-    /// groups, has none to keep.
+    /// groups, has none to keep; nor has the one by which a master speaks, which says nothing else.
     fn subject(&self, task: &Task<'_>) -> Option<&[u8]> {
         let Some(Found::Present(present)) = self.inventory.found.get(&task.item.id) else {
             return None;
         };
         let (old, new) = (&present.certificate.profile, task.profile);
+        if task.item.is_stayputs() {
+            return None;
+        }
         let same = old.common_name == new.common_name && old.organizations == new.organizations;
         same.then_some(&present.certificate.subject_der)
     }

@@ -12,10 +12,11 @@ use crate::config::cluster::Cluster;
 use crate::name::{Name, NameError};
 
 /// Every word, with a sample of what it stands for.
-const WORDS: [(&str, Sample); 8] = [
+const WORDS: [(&str, Sample); 9] = [
     ("master", Sample::Name),
     ("label", Sample::Name),
     ("node", Sample::Name),
+    ("domain", Sample::Name),
     ("endpoint", Sample::Name),
     ("aliases", Sample::Names),
     ("dnsDomain", Sample::Name),
@@ -173,6 +174,7 @@ impl Words {
             ("master", one(master)),
             ("label", one(&label.unwrap_or(master.as_str()))),
             ("node", one(node)),
+            ("domain", one(&cluster.domain)),
             ("endpoint", one(endpoint)),
             ("aliases", of_both.map(Name::to_string).collect()),
             ("dnsDomain", one(&kubernetes.dns_domain)),
@@ -239,7 +241,7 @@ mod tests {
         for (bad, want) in [
             (
                 "{address}",
-                "{address} is not a word here; known: {master}, {label}, {node}, {endpoint}, {aliases}, {dnsDomain}, {serviceAddress}, {stable}",
+                "{address} is not a word here; known: {master}, {label}, {node}, {domain}, {endpoint}, {aliases}, {dnsDomain}, {serviceAddress}, {stable}",
             ),
             ("{}", "{} is not a word here"),
             (

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::FOLDER;
 use super::catalogue::{Catalogue, Row, RowKind, Server, User};
+use super::identity;
 use super::key::KeyType;
 use super::profile::{Names, Profile};
 use super::template::Words;
+use crate::config::peers::Mode;
 use crate::config::{Cluster, Node};
 
 /// Everything that this node should have, authorities first.
@@ -17,8 +19,6 @@ use crate::config::{Cluster, Node};
 pub struct Wanted {
     /// In the catalogue's order.
     pub items: Vec<Item>,
-    /// Of new keys.
-    pub key_type: KeyType,
     /// How long before its end a certificate is renewed, in seconds; at most half of its lifetime.
     pub renew_before: u64,
     /// Whether leaves say CA:FALSE (kubeadm from 1.21).
@@ -34,6 +34,8 @@ pub struct Item {
     pub kind: Kind,
     /// What it says; empty for a key pair.
     pub profile: Profile,
+    /// Of a new key.
+    pub key_type: KeyType,
     /// How long a new one is valid, in seconds, unless its authority ends earlier; 0 for a key pair.
     pub validity: u64,
     /// Only on the machine that makes the cluster.
@@ -93,6 +95,11 @@ impl Item {
         self.users.iter().any(|user| user.process == "kubelet")
     }
 
+    /// Whether it is the pair by which this master speaks, which nobody but stayput makes or uses.
+    pub fn is_stayputs(&self) -> bool {
+        self.id == identity::ID
+    }
+
     /// The file that people know it by: the certificate, the kubeconfig, the private key.
     pub fn path(&self) -> &std::path::Path {
         match &self.kind {
@@ -108,7 +115,10 @@ pub fn wanted(catalogue: &Catalogue, cluster: &Cluster, node: &Node) -> Wanted {
     let minor = cluster.kubernetes.minor;
     let mut items: Vec<Item> = node.master().map_or_else(Vec::new, |master| {
         let words = Words::of(cluster, master, &node.kubernetes_name);
+        // Whoever lets masters tell each other nothing is not asked for what they would speak by.
+        let speaks = cluster.peers.mode == Mode::Auto;
         let rows = catalogue.rows.iter().filter(|row| row.applies(minor));
+        let rows = rows.filter(|row| speaks || row.id != identity::ID);
         rows.map(|row| item(row, cluster, &words)).collect()
     });
     // The operator's rows come last, and may have an authority among them.
@@ -116,7 +126,6 @@ pub fn wanted(catalogue: &Catalogue, cluster: &Cluster, node: &Node) -> Wanted {
     let certificates = &cluster.certificates;
     Wanted {
         items,
-        key_type: certificates.key_type,
         renew_before: certificates.renew_before,
         leaf_constraints: minor >= catalogue.leaf_constraints_since,
     }
@@ -137,6 +146,7 @@ fn item(row: &Row, cluster: &Cluster, words: &Words) -> Item {
             other_usages: Vec::new(),
             names: Names::of(names.flat_map(|name| words.fill(name))),
         },
+        key_type: row.key_type.unwrap_or(certificates.key_type),
         validity: match row.kind {
             RowKind::Authority => certificates.authority_validity,
             RowKind::Leaf { .. } | RowKind::Kubeconfig { .. } => certificates.validity,

@@ -33,6 +33,7 @@ fn status_as_json_has_the_documented_keys() {
         "kubeadm",
         "masters",
         "node",
+        "removed",
         "rescue",
         "servers",
         "surfaces",
@@ -45,12 +46,14 @@ fn status_as_json_has_the_documented_keys() {
         ["kubernetesName", "name", "provisioned", "role"]
     );
     let master = [
+        "added",
         "addresses",
         "ageSeconds",
         "changed",
         "follows",
         "name",
         "origin",
+        "record",
         "upstreamError",
         "version",
     ];

@@ -9,24 +9,24 @@ use crate::sandbox::Sandbox;
 use crate::support::{Said, here, run};
 
 /// curl's answer: status code, headers and body.
-fn curl(sandbox: &Sandbox, arguments: &[&str], path: &str) -> Said {
+pub(crate) fn curl(sandbox: &Sandbox, arguments: &[&str], path: &str) -> Said {
     run(Command::new("curl")
         .args(request(sandbox))
         .args(arguments)
         .arg(url(path)))
 }
 
-fn request(sandbox: &Sandbox) -> [String; 6] {
+pub(crate) fn request(sandbox: &Sandbox) -> [String; 6] {
     let socket = sandbox.socket().display().to_string();
     ["-sSi", "-m", "30", "--no-buffer", "--unix-socket", &socket].map(str::to_owned)
 }
 
-fn url(path: &str) -> String {
+pub(crate) fn url(path: &str) -> String {
     format!("http://stayput{path}")
 }
 
 /// The status line, the headers in lower case, and the body.
-fn parts(said: Said) -> (u16, String, Value) {
+pub(crate) fn parts(said: Said) -> (u16, String, Value) {
     let text = said.good();
     let (head, body) = text.rsplit_once("\r\n\r\n").unwrap();
     // An interim answer may stand before the real one.

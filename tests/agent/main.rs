@@ -13,9 +13,11 @@ mod haproxy;
 mod hosts;
 mod kubeadm;
 mod lifecycle;
+mod records;
 mod restart;
 mod sandbox;
 mod state;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod watch;

@@ -253,6 +253,22 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     owned.into()
 }
 
+/// What no renewal of the test is about.
+const NEVER_TOUCHED: [&str; 12] = [
+    "pki/ca.crt",
+    "pki/ca.key",
+    "pki/etcd/ca.crt",
+    "pki/etcd/ca.key",
+    "pki/front-proxy-ca.crt",
+    "pki/front-proxy-ca.key",
+    "pki/front-proxy-client.crt",
+    "pki/front-proxy-client.key",
+    "pki/etcd/healthcheck-client.crt",
+    "pki/apiserver-etcd-client.key",
+    "pki/sa.key",
+    "pki/sa.pub",
+];
+
 #[test]
 fn step_by_step() {
     if !here(false, &["openssl"]) {
@@ -274,7 +290,14 @@ fn step_by_step() {
     let [server, peer, own] = lacks;
     assert_eq!(
         existing.states(),
-        pairs([server, peer, own, wrong_servers[0], wrong_servers[1]])
+        pairs([
+            server,
+            peer,
+            own,
+            wrong_servers[0],
+            wrong_servers[1],
+            ("stayput", "missing"),
+        ])
     );
     let said = existing.0.fails(&["certs", "status"], 1);
     for part in [
@@ -286,6 +309,12 @@ fn step_by_step() {
         assert!(said.contains(part), "{said}");
     }
     existing.0.fails(&["certs", "verify"], 1);
+
+    // What only stayput has is made, and nothing else changes by it.
+    let (files, _) = existing.changes(&["certs", "renew"]);
+    assert_eq!(files, ["pki/stayput.crt", "pki/stayput.key"]);
+    existing.verify("pki/stayput.crt", "pki/ca.crt", &["-purpose", "sslclient"]);
+    existing.verify("pki/stayput.crt", "pki/ca.crt", &["-purpose", "sslserver"]);
 
     // None of that is a reason to change anything.
     let still: [&[&str]; 3] = [
@@ -335,28 +364,14 @@ fn step_by_step() {
     // All is as the cluster file says, and the old is gone but for what was never touched.
     assert_eq!(existing.states(), BTreeMap::new());
     existing.0.ok(&["certs", "verify"]);
-    let same = [
-        "pki/ca.crt",
-        "pki/ca.key",
-        "pki/etcd/ca.crt",
-        "pki/etcd/ca.key",
-        "pki/front-proxy-ca.crt",
-        "pki/front-proxy-ca.key",
-        "pki/front-proxy-client.crt",
-        "pki/front-proxy-client.key",
-        "pki/etcd/healthcheck-client.crt",
-        "pki/apiserver-etcd-client.key",
-        "pki/sa.key",
-        "pki/sa.pub",
-    ];
     let now = changed(&begun, &existing.0.everything());
-    for path in same {
+    for path in NEVER_TOUCHED {
         assert!(!now.iter().any(|changed| changed == path), "{path}");
     }
     assert_eq!(
         now.len(),
-        2 * 4 + 3,
-        "four pairs and three kubeconfigs: {now:?}"
+        2 * 5 + 3,
+        "five pairs and three kubeconfigs: {now:?}"
     );
     no_key_is_kept(&existing);
 }

@@ -18,6 +18,7 @@ mod live;
 mod made;
 mod owed;
 mod sandbox;
+mod speaks;
 mod strace;
 mod whole;
 

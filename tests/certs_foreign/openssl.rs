@@ -175,13 +175,13 @@ impl Set {
             id: id.into(),
             kind,
             profile: Profile::default(),
+            key_type: KeyType::default(),
             validity: 0,
             new_cluster_only: false,
             users: Vec::new(),
         };
         let wanted = Wanted {
             items: items.map(item).into(),
-            key_type: KeyType::default(),
             renew_before: 0,
             leaf_constraints: true,
         };

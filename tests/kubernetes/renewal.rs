@@ -12,7 +12,7 @@ use crate::node::Node;
 const MASTERS: [(&str, &str); 1] = [("master-1", "10.77.0.11")];
 
 /// All that stayput renews.
-const RENEWED: [&str; 10] = [
+const RENEWED: [&str; 11] = [
     "apiserver",
     "apiserver-kubelet-client",
     "apiserver-etcd-client",
@@ -20,6 +20,7 @@ const RENEWED: [&str; 10] = [
     "etcd-server",
     "etcd-peer",
     "etcd-healthcheck-client",
+    "stayput",
     "admin.conf",
     "controller-manager.conf",
     "scheduler.conf",

@@ -27,7 +27,8 @@ pub(super) enum CertsCommand {
     ///
     /// A certificate is due `certificates.renewBefore` before its end (30 days; never earlier than in
     /// the second half of its life). A new one keeps subject, usages and names; names that the cluster
-    /// file asks for are added. What needs a restart to take it is restarted afterwards, and what of that
+    /// file asks for are added. The pair by which this master speaks to nodes is issued where it is
+    /// missing. What needs a restart to take it is restarted afterwards, and what of that
     /// an earlier run has left undone is done too.
     Renew(renew::RenewArgs),
     /// Show every certificate: names, authority, when it expires, what is wrong with it, who reloads it

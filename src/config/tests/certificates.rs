@@ -405,7 +405,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "extraNames: {apiserver: ['{address}']}",
-        "5:41: certificates.extraNames.apiserver[0]: {address} is not a word here; known: {master}, {label}, {node}, {endpoint}, {aliases}, {dnsDomain}, {serviceAddress}, {stable}",
+        "5:41: certificates.extraNames.apiserver[0]: {address} is not a word here; known: {master}, {label}, {node}, {domain}, {endpoint}, {aliases}, {dnsDomain}, {serviceAddress}, {stable}",
     ),
     (
         "afterRenew: staticPods",

@@ -67,7 +67,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "nodes: {}",
-        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates, routes, kubeadm",
+        "5:1: nodes: is not a known key; known here: domain, endpoint, masters, aliases, kubernetes, dns, hosts, haproxy, certificates, routes, kubeadm, peers",
     ),
     (
         "dns: {TTL: 5}",

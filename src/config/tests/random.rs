@@ -66,6 +66,10 @@ fn tree() -> impl Strategy<Value = Tree> {
         Just("users"),
         Just("afterRenew"),
         Just("command"),
+        Just("peers"),
+        Just("seeds"),
+        Just("mode"),
+        Just("keyType"),
         Just("a.example.com"),
     ]
     .prop_map(str::to_owned);
@@ -121,6 +125,16 @@ proptest! {
     #[test]
     fn a_random_section_is_good_or_every_problem_has_its_place(tree in tree()) {
         let text = with(&format!("certificates: {}", flow(&tree)));
+        if let Err(problems) = parse(&text) {
+            for problem in &problems {
+                prop_assert!(matches!(problem.location, Some(Location { line: 5, .. })), "{} in {}", problem, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_random_section_of_peers_is_good_or_every_problem_has_its_place(tree in tree()) {
+        let text = with(&format!("peers: {}", flow(&tree)));
         if let Err(problems) = parse(&text) {
             for problem in &problems {
                 prop_assert!(matches!(problem.location, Some(Location { line: 5, .. })), "{} in {}", problem, text);

@@ -72,6 +72,18 @@ pub async fn leave(leave: &Leave<'_>) -> Result<Left, Error> {
     Ok(left)
 }
 
+/// The member of a master, if it has one, as the other masters' members know it: one that answers and is
+/// healthy is asked.
+pub async fn member_of(root: &Root, view: &View, master: &Name) -> Result<Option<Member>, Error> {
+    let (_, members) = healthy::anyone(root, view, Some(master)).await?;
+    let mut leaver = leaver_of(view, Some(master));
+    if view.node.master() == Some(master) {
+        let own = view.node.kubernetes_name.as_str();
+        leaver.names.push(own.to_owned());
+    }
+    Ok(plan::find(&members, &leaver)?.cloned())
+}
+
 /// Who is meant, and which master that is.
 async fn who(leave: &Leave<'_>) -> Result<(Leaver, Option<Name>), Error> {
     let view = leave.view;

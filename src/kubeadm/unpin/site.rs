@@ -11,6 +11,7 @@ use crate::api::directory::Directory;
 use crate::api::kubernetes::{self, ADMIN, KUBELET, Kubernetes};
 use crate::book::Book;
 use crate::config::{Cluster, Node};
+use crate::masters;
 use crate::name::Name;
 use crate::root::Root;
 use crate::state::{self, Loaded};
@@ -62,6 +63,7 @@ impl Here {
             // The agent, which is asked later, tells what is wrong with it.
             _ => Book::default(),
         });
+        let cluster = Cluster::clone(&masters::effective(&Arc::new(cluster), &book));
         let directory = Directory::of(&View {
             cluster: Arc::new(cluster.clone()),
             node: Arc::new(node.clone()),

@@ -272,6 +272,14 @@ pub fn sender(frame: &[u8]) -> Option<Who> {
     claimed(&Frame::decode(frame).ok()?)
 }
 
+/// The digest of all records of whoever sent a frame, where it tells.
+pub fn digest(frame: &[u8]) -> Option<Digest> {
+    match Frame::decode(frame).ok()? {
+        Frame::Compare { digest, .. } => Some(digest),
+        _ => None,
+    }
+}
+
 fn claimed(frame: &Frame<'_>) -> Option<Who> {
     match frame {
         Frame::Swim(packet) => {

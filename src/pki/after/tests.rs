@@ -20,6 +20,7 @@ fn item(id: &str, users: &[(&str, Reload)]) -> Item {
             public: PathBuf::new(),
         },
         profile: crate::pki::profile::Profile::default(),
+        key_type: crate::pki::key::KeyType::default(),
         validity: 0,
         new_cluster_only: false,
         users: users.iter().map(user).collect(),

@@ -1,8 +1,10 @@
 //! What is odd about an item, each with what to do.
 
 use super::State;
+use crate::pki::certificate::Certificate;
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Present, Signer};
 use crate::pki::issue::Validity;
+use crate::pki::key::is_p256;
 use crate::pki::profile::Usages;
 use crate::pki::wanted::{Item, Kind, Wanted};
 use crate::pki::window::{Phase, between, date};
@@ -79,6 +81,7 @@ impl Look<'_> {
                 "copy it from another master with `stayput certs bundle`, or let \
                  `stayput certs init --new-cluster` make it where the cluster is made"
             }
+            _ if self.item.is_stayputs() => "the next `stayput certs renew` issues it",
             Kind::Leaf { .. } | Kind::Kubeconfig { .. } => "`stayput certs init` issues it",
         };
         self.add(State::Missing, advice);
@@ -128,6 +131,9 @@ impl Look<'_> {
 
     /// Names have to be there; a subject or usages of another release are only worth knowing.
     fn contents(&mut self, present: &Present) {
+        if self.item.is_stayputs() {
+            return self.speaks(&present.certificate);
+        }
         let (is, wants) = (&present.certificate.profile, &self.item.profile);
         let lacks = is.names.lacks(&wants.names);
         if !lacks.is_empty() && !matches!(self.item.kind, Kind::Authority { .. }) {
@@ -152,6 +158,24 @@ impl Look<'_> {
                 self.add(State::Ok, text);
             }
         }
+    }
+
+    /// Other nodes listen to exactly the name, the group, the usages and the kind of key that are wanted.
+    fn speaks(&mut self, certificate: &Certificate) {
+        let (is, wants) = (&certificate.profile, &self.item.profile);
+        let named = is.same_subject(wants) && is.names == wants.names;
+        let used = is.usages == wants.usages;
+        if named && used && is_p256(&certificate.public_key) {
+            return;
+        }
+        let text = format!(
+            "no node would listen to it: it has to be for {} alone, in the group {}, for servers and clients, with \
+             a key of P-256: `stayput certs renew {} --force` issues such a one",
+            wants.common_name,
+            wants.organizations.concat(),
+            self.item.id
+        );
+        self.add(State::Unusable, text);
     }
 
     /// An authority is due once it is too short for what it signs, which is then shortened.

@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 
 use super::{Health, State, health};
+use crate::pki::certificate::Certificate;
+use crate::pki::identity::ID;
 use crate::pki::inventory::{Exposed, Found, Inventory, KeyState, Signer};
-use crate::pki::plan::model::{DAY, NOW, YEAR, complete, names, present, wanted};
+use crate::pki::key::{KeyType, PrivateKey};
+use crate::pki::plan::model::{DAY, NOW, YEAR, complete, names, present, wanted, wanted_to_speak};
 use crate::pki::plan::{Action, Order, plan};
 
 const FAR: i64 = NOW + 9 * YEAR;
@@ -387,4 +390,49 @@ fn due_is_what_a_renewal_renews() {
             }
         }
     }
+}
+
+/// Where a master's pair says anything but the one name, nodes do not listen, and here it is told.
+#[test]
+fn what_no_node_would_listen_to_is_told() {
+    let wanted = wanted_to_speak();
+    let good = || {
+        let mut inventory = complete(&wanted, FAR, LATER);
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        present(&mut inventory, ID).certificate.public_key = key.public_key().to_vec();
+        inventory
+    };
+    let row = |inventory: &Inventory| of(&health(&wanted, inventory, NOW), ID);
+    assert_eq!(
+        (row(&good()).state, row(&good()).details),
+        (State::Ok, vec![])
+    );
+    let spoilt: [fn(&mut Certificate); 6] = [
+        |it| it.profile.names = names(&[]),
+        |it| it.profile.names = names(&["master-1.stayput.k8s.internal", "api.k8s.internal"]),
+        |it| "master-2.stayput.k8s.internal".clone_into(&mut it.profile.common_name),
+        |it| it.profile.organizations.push("system:masters".into()),
+        |it| it.profile.usages.server = false,
+        |it| {
+            let key = PrivateKey::generate(KeyType::EcdsaP384).unwrap();
+            it.public_key = key.public_key().to_vec();
+        },
+    ];
+    for (index, spoil) in spoilt.iter().enumerate() {
+        let mut inventory = good();
+        spoil(&mut present(&mut inventory, ID).certificate);
+        let row = row(&inventory);
+        assert_eq!(row.state, State::Unusable, "{index}");
+        assert_eq!(
+            row.details,
+            [
+                "no node would listen to it: it has to be for master-1.stayput.k8s.internal alone, in the group stayput:masters, for servers and clients, with a key of P-256: `stayput certs renew stayput --force` issues such a one"
+            ]
+        );
+    }
+    let mut missing = good();
+    missing.found.insert(ID.into(), Found::Absent);
+    let row = row(&missing);
+    assert_eq!(row.state, State::Missing);
+    assert_eq!(row.details, ["the next `stayput certs renew` issues it"]);
 }

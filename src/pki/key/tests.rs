@@ -24,6 +24,19 @@ fn what_is_made_is_read_again() {
 }
 
 #[test]
+fn p256_is_told_by_the_public_key() {
+    for (kind, want) in [
+        (KeyType::Rsa2048, false),
+        (KeyType::EcdsaP256, true),
+        (KeyType::EcdsaP384, false),
+    ] {
+        let key = PrivateKey::generate(kind).unwrap();
+        assert_eq!(is_p256(key.public_key()), want, "{kind:?}");
+        assert!(!is_p256(&key.public_key()[1..]));
+    }
+}
+
+#[test]
 fn pkcs1_under_another_label_is_read_as_go_reads_it() {
     let key = PrivateKey::generate(KeyType::Rsa2048).unwrap();
     let pem = key.to_pem().unwrap().replace("RSA PRIVATE", "PRIVATE");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Action, Decision};
 use crate::pki::catalogue::{Reload, User};
 use crate::pki::certificate::Certificate;
+use crate::pki::identity;
 use crate::pki::inventory::{Found, Inventory, KeyState, KubeconfigState, Present, Signer};
 use crate::pki::issue::Validity;
 use crate::pki::key::KeyType;
@@ -37,6 +38,7 @@ fn item(id: &str, kind: Kind, common_name: &str, validity: i64) -> Item {
             common_name: common_name.to_owned(),
             ..Profile::default()
         },
+        key_type: KeyType::EcdsaP256,
         validity: u64::try_from(validity).unwrap(),
         new_cluster_only: false,
         users: vec![User {
@@ -113,10 +115,21 @@ pub(in crate::pki) fn wanted() -> Wanted {
             kubeconfig("admin.conf", "kubernetes-admin", "kubeadm:cluster-admins"),
             kubelet,
         ],
-        key_type: KeyType::EcdsaP256,
         renew_before: 30 * 86_400,
         leaf_constraints: true,
     }
+}
+
+/// The same, and the pair by which the master speaks.
+pub(in crate::pki) fn wanted_to_speak() -> Wanted {
+    let mut wanted = wanted();
+    let name = "master-1.stayput.k8s.internal";
+    let mut own = leaf(identity::ID, "pki/stayput", "ca", &[name]);
+    own.profile.common_name = name.to_owned();
+    own.profile.organizations = vec![identity::ORGANIZATION.to_owned()];
+    own.profile.usages.client = true;
+    wanted.items.push(own);
+    wanted
 }
 
 /// The item of that id.

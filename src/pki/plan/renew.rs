@@ -77,6 +77,7 @@ impl Renewal<'_> {
             return None;
         }
         let renewed = match found {
+            Found::Absent if item.is_stayputs() => self.issue(),
             Found::Absent if item.new_cluster_only => Err(Stop::Refuse(Reason::OfFirstMaster)),
             Found::Absent => Err(Stop::Refuse(Reason::Missing)),
             Found::Half { present, missing } => self.replace(Reason::half(item, present, missing)),
@@ -91,6 +92,17 @@ impl Renewal<'_> {
             Err(Stop::Keep(reason)) => (Action::Keep, reason),
             Err(Stop::Refuse(reason)) => (Action::Refuse, reason),
         })
+    }
+
+    /// The pair by which this master speaks, made for the first time. It is no part of the control plane,
+    /// so nobody else could have made it or misses it, and nothing has to take it: a master that a newer
+    /// stayput comes to has it without a person.
+    fn issue(&self) -> Result<(Action, Reason), Stop> {
+        let issue = Action::Issue {
+            profile: self.item.profile.clone(),
+            validity: self.validity()?,
+        };
+        Ok((issue, Reason::Absent))
     }
 
     /// What is to be replaced has to be a plain file, which is better known before the work than after.
@@ -250,11 +262,13 @@ impl Renewal<'_> {
     }
 
     /// The old subject and usages, and the names of both. A stranger's certificate gives its DNS names
-    /// and addresses only: what a stranger calls itself is not what this authority should vouch for.
+    /// and addresses only: what a stranger calls itself is not what this authority should vouch for. What a
+    /// master speaks by says one name and nothing else, whatever the old one said.
     fn union(&self, present: &Present) -> Profile {
         let old = &present.certificate.profile;
         let wants = &self.item.profile;
         match present.signer {
+            _ if self.item.is_stayputs() => wants.clone(),
             Signer::Foreign(_) => self.named_as(Some(&old.names)),
             Signer::Ours | Signer::Unknown => Profile {
                 names: old.names.union(&wants.names),
@@ -266,6 +280,9 @@ impl Renewal<'_> {
     /// What the catalogue wants, with the DNS names and addresses of another certificate too.
     fn named_as(&self, names: Option<&Names>) -> Profile {
         let wants = self.item.profile.clone();
+        if self.item.is_stayputs() {
+            return wants;
+        }
         let mut names = names.cloned().unwrap_or_default();
         names.others.clear();
         Profile {

@@ -1,6 +1,7 @@
 mod clocks;
 mod init;
 mod renew;
+mod speaks;
 mod years;
 
 use super::model::NOW;

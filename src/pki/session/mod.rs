@@ -16,6 +16,7 @@ use super::after::{self, Outcome};
 use super::bundle::Bundle;
 use super::catalogue::Catalogue;
 use super::certificate::Certificate;
+use super::identity;
 use super::inventory::{self, Inventory};
 use super::moment::Moment;
 use super::plan::{Action, Decision, Order, plan};
@@ -71,7 +72,7 @@ impl<'a> Session<'a> {
         let inventory = inventory::take(&self.root, &self.wanted);
         let decisions = plan(&Order::Init { new_cluster }, &self.wanted, &inventory, now);
         let mut rows = rows(&self.wanted, &decisions);
-        if decisions.iter().any(|d| d.action == Action::Refuse) {
+        if decisions.iter().any(withholds) {
             withhold(&mut rows);
             return Ok(self.done(rows, Vec::new()));
         }
@@ -254,6 +255,11 @@ impl<'a> Session<'a> {
             notices: std::mem::take(&mut self.hold.notices),
         }
     }
+}
+
+/// Whether nothing else is issued because of this decision.
+fn withholds(decision: &Decision) -> bool {
+    decision.action == Action::Refuse && decision.id != identity::ID
 }
 
 /// What came of one item: its new certificate, if it has one, or why nothing changed.

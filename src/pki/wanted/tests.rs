@@ -109,6 +109,7 @@ pki/etcd/server.crt etcd-ca 'node-1' [] both: {ETCD}
 pki/etcd/peer.crt etcd-ca 'node-1' [] both: {ETCD}
 pki/etcd/healthcheck-client.crt etcd-ca 'kube-etcd-healthcheck-client' {none} client: 
 pki/apiserver-etcd-client.crt etcd-ca 'kube-apiserver-etcd-client' {none} client: 
+pki/stayput.crt ca 'm1.stayput.prod.k8s.internal' [\"stayput:masters\"] both: m1.stayput.prod.k8s.internal
 admin.conf ca 'kubernetes-admin' {admins} client: https://api.prod.k8s.internal:8443
 {super_admin}kubelet.conf ca 'system:node:node-1' [\"system:nodes\"] client new: https://api.prod.k8s.internal:8443
 controller-manager.conf ca 'system:kube-controller-manager' [] client: https://127.0.0.1:6443
@@ -122,6 +123,42 @@ pki/sa.key - '' [] -:
         );
         assert_eq!(table(minor), want, "1.{minor}");
     }
+}
+
+/// Its names depend on nothing but what the master is called, and its key on nothing at all.
+#[test]
+fn a_master_speaks_by_one_name_and_p256() {
+    for more in ["", "certificates: {keyType: rsa-4096}"] {
+        for (master, want) in [
+            ("m1", "m1.stayput.prod.k8s.internal"),
+            ("m2.zone-a", "m2.zone-a.stayput.prod.k8s.internal"),
+        ] {
+            let cluster = cluster(34, more);
+            let node = node(master, "box-7");
+            let item = &items(&cluster, &node)[identity::ID];
+            let name = identity::name(node.master().unwrap(), &cluster.domain).unwrap();
+            assert_eq!(name.as_str(), want);
+            assert_eq!(item.profile.common_name, want);
+            assert_eq!(item.profile.organizations, [identity::ORGANIZATION]);
+            assert_eq!(item.profile.names.list(), [want]);
+            assert_eq!(item.key_type, KeyType::EcdsaP256);
+            assert_eq!(
+                item.kind,
+                Kind::Leaf {
+                    certificate: identity::CERTIFICATE.into(),
+                    key: identity::KEY.into(),
+                    authority: "ca".into()
+                }
+            );
+            assert!(item.is_stayputs());
+        }
+    }
+    let silent = cluster(34, "peers: {mode: off}");
+    assert!(!items(&silent, &node("m1", "m1")).contains_key(identity::ID));
+    let rsa = cluster(34, "certificates: {keyType: rsa-4096}");
+    let others = items(&rsa, &node("m1", "m1"));
+    let mut others = others.values().filter(|item| !item.is_stayputs());
+    assert!(others.all(|item| item.key_type == KeyType::Rsa4096));
 }
 
 #[test]

@@ -1,0 +1,205 @@
+//! The link to the agent, which keeps the book: where its master is comes from there, and what counts by
+//! signed records goes there.
+//!
+//! The agent may be away for as long as it likes; what is told it next is everything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::book::Signed;
+use crate::control::client::{self, Error};
+use crate::control::published::Watched;
+use crate::name::Name;
+use crate::request;
+use crate::root::Root;
+
+/// The first pause before it is tried again, and what it grows to.
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(2);
+/// The agent answers when all surfaces have shown a change. What is newer waits for it no longer than this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What counts, by master.
+type Counting = BTreeMap<Name, Signed>;
+
+/// What comes from the agent.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Where the masters are by its book.
+    Book(Watched),
+    /// It does not answer.
+    Gone,
+}
+
+/// The link, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Link {
+    news: mpsc::Receiver<News>,
+    /// What to tell, and how often the agent has come: then it is told again.
+    tell: watch::Sender<Option<(u64, Counting)>>,
+    told: Arc<AtomicU64>,
+    _tasks: JoinSet<()>,
+}
+
+impl Link {
+    /// Begins to listen to the agent below a root.
+    pub(super) fn start(root: &Root) -> Self {
+        let (sender, news) = mpsc::channel(4);
+        let (tell, telling) = watch::channel(None);
+        let told = Arc::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(root.clone(), sender));
+        tasks.spawn(talk(root.clone(), telling, Arc::clone(&told)));
+        Self {
+            news,
+            tell,
+            told,
+            _tasks: tasks,
+        }
+    }
+
+    /// What comes next. May be cancelled.
+    pub(super) async fn next(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells the agent what counts, if it is another thing than before.
+    pub(super) fn tell(&self, counting: Counting) {
+        self.tell.send_if_modified(|last| match last {
+            Some((_, said)) if *said == counting => false,
+            Some((_, said)) => {
+                *said = counting;
+                true
+            }
+            None => {
+                *last = Some((0, counting));
+                true
+            }
+        });
+    }
+
+    /// The agent has come, or come back: it is told all again.
+    pub(super) fn again(&self) {
+        self.tell.send_if_modified(|last| {
+            last.as_mut().is_some_and(|(times, _)| {
+                *times += 1;
+                true
+            })
+        });
+    }
+
+    /// How often it was told.
+    pub(super) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+}
+
+async fn listen(root: Root, news: mpsc::Sender<News>) {
+    let mut known = None;
+    let mut pause = FIRST;
+    let mut gone = false;
+    loop {
+        let path = match known {
+            Some(generation) => format!("/v1/watch?generation={generation}"),
+            None => "/v1/watch".to_owned(),
+        };
+        let sent = match client::get::<Watched>(&root, &path).await {
+            Ok(watched) => {
+                let is_new = known != Some(watched.generation);
+                known = Some(watched.generation);
+                (pause, gone) = (FIRST, false);
+                if !is_new {
+                    continue;
+                }
+                news.send(News::Book(watched)).await
+            }
+            Err(error) => {
+                known = None;
+                let sent = if gone {
+                    Ok(())
+                } else {
+                    gone = true;
+                    say(&error, "the agent is not followed");
+                    news.send(News::Gone).await
+                };
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST);
+                sent
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn talk(
+    root: Root,
+    mut telling: watch::Receiver<Option<(u64, Counting)>>,
+    told: Arc<AtomicU64>,
+) {
+    let mut said = false;
+    while telling.changed().await.is_ok() {
+        let mut pause = FIRST;
+        loop {
+            let Some((_, records)) = telling.borrow_and_update().clone() else {
+                break;
+            };
+            let records = request::Records { records };
+            let posting = client::post::<IgnoredAny>(&root, "/v1/records", &records);
+            tokio::pin!(posting);
+            let overtaken = async {
+                sleep(PATIENCE).await;
+                // Its sender is gone when all of this ends.
+                let _ = telling.changed().await;
+            };
+            let outcome = tokio::select! {
+                outcome = &mut posting => outcome,
+                // It was read long ago, and is being shown.
+                () = overtaken => {
+                    telling.mark_changed();
+                    told.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+            };
+            match outcome {
+                Ok(_) => {
+                    told.fetch_add(1, Ordering::Relaxed);
+                    said = false;
+                    break;
+                }
+                Err(Error::Refused(why)) => {
+                    tracing::warn!("the agent refuses the signed records: {why}");
+                    break;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        say(&error, "the agent is not told of signed records");
+                    }
+                    tokio::select! {
+                        _ = telling.changed() => {}
+                        () = sleep(pause) => pause = (pause * 2).min(LAST),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn say(error: &Error, what: &str) {
+    if error.is_absent() {
+        tracing::info!("{what} for the moment: {error}");
+    } else {
+        tracing::warn!("{what}: {error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! What the process shows of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::command::{Counts, Member, Own, Picture, Traffic};
+use super::life::Daemon;
+use super::names;
+use crate::peers::gossip::{Identity, Who};
+use crate::peers::store;
+use crate::peers::transport::{Counters, Failure};
+
+impl Daemon {
+    /// What is known at this moment.
+    pub(super) fn picture(&self) -> Picture {
+        Picture {
+            own: Own {
+                who: self.handle.own().as_ref().and_then(names::who),
+                addresses: self.own_sockets(),
+                listening: self.handle.listening().to_vec(),
+                multicast: self.multicast.names(),
+                agent: self.agent,
+                lonely: self.is_lonely(),
+            },
+            members: self.everybody(),
+            ledger: self.records.ledger().clone(),
+            problems: self.problems(),
+            counts: Counts {
+                taken: self.records.version(),
+                refused: self.records.refused(),
+                multicast_dropped: self.multicast.dropped(),
+                told_agent: self.link.told(),
+                save_failures: self.disk.failures(),
+                ..self.counts
+            },
+            traffic: traffic(self.handle.counters(), self.handle.connections().len()),
+        }
+    }
+
+    fn everybody(&self) -> Vec<Member> {
+        let Some(gossip) = &self.gossip else {
+            return Vec::new();
+        };
+        let now = self.now();
+        let connections = self.handle.connections();
+        let connected: BTreeSet<Who> = connections
+            .iter()
+            .filter_map(|connection| names::who(&connection.peer))
+            .collect();
+        let up: BTreeSet<&Who> = gossip.members().map(Identity::who).collect();
+        let mut told: BTreeMap<Who, Vec<_>> = self
+            .masters()
+            .into_iter()
+            .map(|(name, at)| (Who::Master(name), at))
+            .collect();
+        for identity in gossip.known() {
+            let at = told.entry(identity.who().clone()).or_default();
+            let more = identity.addresses().iter();
+            let more: Vec<_> = more.filter(|it| !at.contains(it)).copied().collect();
+            at.extend(more);
+        }
+        told.remove(gossip.identity().who());
+        let member = |(who, addresses)| Member {
+            up: up.contains(&who),
+            connected: connected.contains(&who),
+            heard: gossip.last_contact(&who).map(|at| now.saturating_sub(at)),
+            digest: self.digests.get(&who).copied(),
+            who,
+            addresses,
+        };
+        told.into_iter().map(member).collect()
+    }
+
+    /// What a person should know.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.key_problems.clone();
+        problems.extend(self.voice.problem.clone());
+        if !self.records.can_judge() {
+            problems.push(
+                "the cluster's authority (/etc/kubernetes/pki/ca.crt) is not there yet: no record can be believed".into(),
+            );
+        }
+        if self.handle.own().is_none() {
+            problems.push(
+                "no valid certificate to take part with (a master's pki/stayput, or the kubelet's): records are only pulled".into(),
+            );
+        }
+        if self.disk.is_failing() {
+            problems.push(format!("{} cannot be written; see the log", store::PATH));
+        }
+        if self.disk.is_spared() {
+            problems.push(format!("{} cannot be read; see the log", store::PATH));
+        }
+        problems
+    }
+}
+
+fn traffic(counters: &Counters, connections: usize) -> Traffic {
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let failures = Failure::ALL.iter();
+    Traffic {
+        connections: connections as u64,
+        accepted: of(&counters.accepted),
+        dialled: of(&counters.dialled),
+        unreachable: of(&counters.unreachable),
+        frames_in: of(&counters.frames_in),
+        frames_out: of(&counters.frames_out),
+        bytes_in: of(&counters.bytes_in),
+        bytes_out: of(&counters.bytes_out),
+        dropped: of(&counters.dropped),
+        pulls: of(&counters.pulls),
+        failures: failures
+            .map(|failure| (failure.label(), counters.failures(*failure)))
+            .collect(),
+    }
+}

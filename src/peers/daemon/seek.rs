@@ -1,0 +1,150 @@
+//! Looks for others: for anybody while nobody answers, and for each master that is not heard.
+//!
+//! Gossip searches too, among those whom it knows by name. Here are the addresses: of the book, of earlier
+//! runs, of seeds; whoever is there now, is told hello. And multicast, when all of that leads nowhere.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use tokio::time::Instant;
+
+use super::life::Daemon;
+use super::names;
+use super::places::Places;
+use crate::peers::gossip::Who;
+use crate::peers::transport::{Peer, To};
+
+/// How often anybody is looked for while nobody answers, give or take a quarter.
+const SEARCH: Duration = Duration::from_secs(2);
+/// Nobody spoke for so long: that is nobody.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How often a master looks for each other one that is silent, and any other node does. Two halves of a
+/// network that was cut find each other by this, whatever gossip says of the others' health.
+const MASTERS: Duration = Duration::from_secs(5);
+const MASTERS_BY_OTHERS: Duration = Duration::from_secs(30);
+/// Silent masters that are dialled at a time.
+const FEW: usize = 8;
+/// How often the own record may be shown by multicast, and how often where only some master is silent.
+pub(super) const SHOW: Duration = Duration::from_secs(2);
+const SHOW_RARELY: Duration = Duration::from_secs(30);
+
+/// When something was done last.
+#[derive(Debug, Default)]
+pub(super) struct Last {
+    masters: Option<Instant>,
+    shown: Option<Instant>,
+}
+
+impl Daemon {
+    /// Whether nobody has spoken for a while.
+    pub(super) fn is_lonely(&self) -> bool {
+        self.heard.is_none_or(|heard| heard.elapsed() >= SILENCE)
+    }
+
+    /// Dials a few addresses, and tells when to do so again.
+    pub(super) fn search(&mut self) -> Instant {
+        if self.is_lonely() {
+            for at in self.turn.next(&self.places()) {
+                self.hello(To::Address(at));
+            }
+        }
+        self.look_for_masters();
+        self.pull();
+        let pause = SEARCH.mul_f64(self.rng.random_range(0.75..1.25));
+        Instant::now() + pause
+    }
+
+    /// Says hello to one who may have moved, or was never spoken to.
+    pub(super) fn greet(&mut self, peer: Peer, at: Vec<SocketAddr>) {
+        self.hello(To::Peer(peer, at));
+    }
+
+    fn hello(&mut self, to: To) {
+        if let Some(gossip) = &self.gossip {
+            self.handle.send(to, gossip.hello(&self.records));
+        }
+    }
+
+    /// Everywhere that somebody may be.
+    pub(super) fn places(&self) -> Places {
+        let known = self.handle.known();
+        let (masters, others): (Vec<_>, Vec<_>) = known
+            .iter()
+            .partition(|contact| matches!(contact.peer, Peer::Master(_)));
+        let met = |contacts: Vec<&crate::peers::transport::Contact>| -> Vec<SocketAddr> {
+            let contacts = contacts.into_iter();
+            contacts.flat_map(|it| it.addresses.clone()).collect()
+        };
+        let members = match &self.gossip {
+            Some(gossip) => gossip.known(),
+            None => self.members.told.clone(),
+        };
+        let (told, nodes): (Vec<_>, Vec<_>) = members
+            .iter()
+            .partition(|member| matches!(member.who(), Who::Master(_)));
+        let said = |members: Vec<&crate::peers::gossip::Identity>| -> Vec<SocketAddr> {
+            let members = members.into_iter();
+            members.flat_map(|it| it.addresses().to_vec()).collect()
+        };
+        let masters = self.masters().into_values().flatten().chain(met(masters));
+        let others = self.seeds.now().into_iter().chain(met(others));
+        Places::new(
+            masters.chain(said(told)),
+            others.chain(said(nodes)),
+            &self.own_sockets(),
+        )
+    }
+
+    /// Masters that have not spoken to this node for a while.
+    fn silent_masters(&self) -> Vec<(Peer, Vec<SocketAddr>)> {
+        let Some(gossip) = &self.gossip else {
+            return Vec::new();
+        };
+        let now = self.now();
+        let masters = self.masters().into_iter().filter_map(|(name, at)| {
+            let who = Who::Master(name);
+            let heard = gossip.last_contact(&who);
+            let silent = heard.is_none_or(|heard| now.saturating_sub(heard) >= SILENCE);
+            let other = *gossip.identity().who() != who;
+            (silent && other).then(|| (names::peer(&who), at))
+        });
+        masters.collect()
+    }
+
+    fn look_for_masters(&mut self) {
+        let is_master = self.voice.signer().is_some();
+        let pause = if is_master {
+            MASTERS
+        } else {
+            MASTERS_BY_OTHERS
+        };
+        if self.last.masters.is_some_and(|last| last.elapsed() < pause) {
+            return;
+        }
+        self.last.masters = Some(Instant::now());
+        let mut silent = self.silent_masters();
+        silent.shuffle(&mut self.rng);
+        for (peer, at) in silent.into_iter().take(FEW) {
+            self.greet(peer, at);
+        }
+    }
+
+    /// Shows the own record to everybody on the links, while nobody answers or not everybody knows it.
+    pub(super) fn show(&mut self) {
+        let soon = self.voice.is_shown() || self.is_lonely();
+        let rarely = || {
+            let last = self.last.shown;
+            last.is_none_or(|last| last.elapsed() >= SHOW_RARELY)
+                && !self.silent_masters().is_empty()
+        };
+        if !soon && !rarely() {
+            return;
+        }
+        if let Some(record) = self.own_record() {
+            self.last.shown = Some(Instant::now());
+            self.counts.multicast_sent += self.multicast.send(&record);
+        }
+    }
+}

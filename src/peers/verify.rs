@@ -1,0 +1,184 @@
+//! Judges a record: may it be said, and did the one say it who may?
+//!
+//! A pure function of the record and of what this node trusts. Everybody comes to the same result, but for
+//! the certificate's time, which counts only when a record is first seen ([`Trust::time`]).
+
+use super::certificate::{self, MasterCertificate, shortened};
+use super::record::{self, Digest, Record};
+use super::statement::{self, Says, Statement};
+use super::trust::{Time, Trust};
+use crate::name::Name;
+use crate::pki::certificate::Certificate;
+use crate::pki::profile::Usages;
+use crate::pki::verify::{self as pki, Error as Chain};
+
+/// A record that was verified. There is no other way to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    record: Record,
+    bytes: Vec<u8>,
+    digest: Digest,
+    statement: Statement,
+    signer: Name,
+    not_before: i64,
+}
+
+/// Why a record is not accepted: half a sentence for the log, behind who sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is too long.
+    #[error(transparent)]
+    Record(#[from] record::Error),
+    /// Its statement is none.
+    #[error(transparent)]
+    Statement(#[from] statement::Error),
+    /// Another cluster's.
+    #[error("the record is for the cluster {said}, and this one is {own}")]
+    Cluster {
+        /// Its cluster.
+        said: Name,
+        /// This node's.
+        own: Name,
+    },
+    /// Its certificate or its signature is no master's.
+    #[error("the record for {master} is refused: {source}")]
+    Certificate {
+        /// Whom it speaks of.
+        master: Name,
+        /// Why not.
+        source: certificate::Error,
+    },
+    /// A master speaks of another's addresses.
+    #[error(
+        "the record for {master} is refused: it is by {signer}, and only {master} itself says where it is"
+    )]
+    NotItsOwn {
+        /// Whom it speaks of.
+        master: Name,
+        /// Who signed it.
+        signer: Name,
+    },
+    /// The certificate is not the authority's, or not valid now.
+    #[error("the record for {master} is refused: its certificate is not accepted: {reason}")]
+    Chain {
+        /// Whom it speaks of.
+        master: Name,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Verifies a record.
+///
+/// - Its statement can be read and is of this cluster.
+/// - Its certificate is a master's ([`MasterCertificate`]), was issued directly by one of the authorities,
+///   and is valid at [`Trust::time`].
+/// - Where a master is, it says itself; that one was removed or replaced, any master.
+/// - The signature over [`CONTEXT`](record::CONTEXT) and statement is by the certificate's key, P-256 with
+///   SHA-256.
+pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
+    let bytes = record.encode()?;
+    let statement = Statement::decode(&record.statement, trust.loopback)?;
+    if statement.cluster != trust.cluster {
+        return Err(Refused::Cluster {
+            said: statement.cluster,
+            own: trust.cluster.clone(),
+        });
+    }
+    let master = &statement.master;
+    let refused = |source| Refused::Certificate {
+        master: master.clone(),
+        source,
+    };
+    let signer = MasterCertificate::read(&record.certificate, &trust.cluster).map_err(refused)?;
+    if matches!(statement.says, Says::At(_)) && signer.master != *master {
+        return Err(Refused::NotItsOwn {
+            master: master.clone(),
+            signer: signer.master,
+        });
+    }
+    // Cheaper than the chain, and what a forger fails at.
+    signer
+        .check_signature(&record.statement, &record.signature)
+        .map_err(refused)?;
+    chain(&signer.certificate, trust).map_err(|reason| Refused::Chain {
+        master: master.clone(),
+        reason: shortened(&reason),
+    })?;
+    Ok(Verified {
+        record: record.clone(),
+        digest: Digest::of(&bytes),
+        bytes,
+        signer: signer.master,
+        not_before: signer.certificate.not_before,
+        statement,
+    })
+}
+
+/// Whether one of the authorities issued the certificate, for both sides, and whether it is valid now.
+fn chain(certificate: &Certificate, trust: &Trust) -> Result<(), String> {
+    let least = match trust.time {
+        Time::At(now) => return issued(certificate, &trust.authorities, now),
+        Time::AtLeast(least) => least,
+        Time::Any => i64::MIN,
+    };
+    let issuers = trust.authorities.iter();
+    let issuers = issuers.filter(|authority| authority.subject_der == certificate.issuer_der);
+    // In these words where it is nobody's.
+    let mut outcome = issued(certificate, &[], certificate.not_before);
+    for authority in issuers {
+        // The first moment that is possible at all.
+        let at = least.max(certificate.not_before).max(authority.not_before);
+        outcome = issued(certificate, std::slice::from_ref(authority), at);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn issued(certificate: &Certificate, authorities: &[Certificate], at: i64) -> Result<(), String> {
+    let both = Usages {
+        server: true,
+        client: true,
+    };
+    pki::chain(certificate, &[], authorities, both, at).map_err(|error| match error {
+        Chain::Chain { reason, .. } => reason,
+        other @ Chain::Name { .. } => other.to_string(),
+    })
+}
+
+impl Verified {
+    /// The record.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The record as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of [`bytes`](Self::bytes).
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it says.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The master that signed it, fully qualified.
+    pub fn signer(&self) -> &Name {
+        &self.signer
+    }
+
+    /// When its signer's certificate began, in Unix time.
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+}
+
+#[cfg(test)]
+mod tests;
