@@ -444,3 +444,40 @@ fn garbage_on_the_link_moves_nothing_and_is_told_once() {
         assert_eq!(told, 1, "{}: {log}", member.node.name);
     }
 }
+
+#[test]
+fn what_was_away_or_damaged_catches_up() {
+    if !possible() {
+        return;
+    }
+    let _turn = one_at_a_time();
+    let mut lab = Lab::start();
+    // A node's agent is away while a master moves.
+    let agent = lab.members[4].pid();
+    kill_process(agent, Signal::TERM).unwrap();
+    lab.moves(&[(0, 31)]);
+    lab.books_say(&[0, 1, 2, 3], &lab.truth(), "where there is an agent");
+    lab.members[4].node.start_agent();
+    lab.all_books_are_true("an agent was away", Instant::now());
+    // A node's records are damaged while its process is away.
+    let member = &mut lab.members[3];
+    let peers = member.peers.as_mut().unwrap();
+    peers.signal(Signal::TERM);
+    assert!(peers.end().success(), "{}", peers.log());
+    let folder = "var/lib/stayput/peers";
+    let known = member.node.read(&format!("{folder}/members"));
+    assert!(known.contains("master-1.prod.k8s.internal"), "{known}");
+    let records = member.node.path(folder).join("records");
+    let good = std::fs::metadata(&records).unwrap().len();
+    std::fs::write(&records, "stayput records 1\nnonsense").unwrap();
+    member.start_peers();
+    let damaged = member.node.path(folder).join("records.damaged");
+    until("the file is set aside", || damaged.exists());
+    until("the records are there again", || {
+        std::fs::metadata(&records).is_ok_and(|file| file.len() == good)
+    });
+    let log = member.peers.as_ref().unwrap().log();
+    assert!(log.contains("is damaged"), "{log}");
+    let begun = lab.moves(&[(1, 32)]);
+    lab.all_books_are_true("a master moves, after that", begun);
+}
