@@ -71,92 +71,51 @@ fn what_is_not_from_here_is_refused_whole() {
     };
     let good = export.to_string();
     let new = node("worker-9", &addresses());
-    for (what, text, hash, on_new, on_own, word) in [
-        (
-            "another's digest",
-            &good,
-            &their_hash,
-            true,
-            true,
-            "none of the authorities",
-        ),
-        (
-            "another's export",
-            &theirs,
-            &hash,
-            true,
-            true,
-            "none of the authorities",
-        ),
-        // A node without an authority believes the one that it is told; no other does.
-        (
-            "another's altogether",
-            &theirs,
-            &their_hash,
-            false,
-            true,
-            "another cluster",
-        ),
-        (
-            "another cluster",
-            &with("cluster", json!("else.internal")),
-            &hash,
-            true,
-            true,
-            "else.internal",
-        ),
-        (
-            "another format",
-            &with("format", json!("stayput export 9")),
-            &hash,
-            true,
-            true,
-            "stayput export 9",
-        ),
+    let refused = |node: &Sandbox, what: &str, text: &str, hash: &str, word: &str| {
+        let err = import(node, text, hash).refused(65);
+        assert!(err.contains(word), "{what}: {err}");
+        assert!(stored(node).is_none(), "{what}");
+    };
+    let none = "none of the authorities";
+    let no_export = "this is not what `stayput export` prints";
+    for (what, text, hash, word) in [
+        ("another's digest", &good, &their_hash, none),
+        ("another's export", &theirs, &hash, none),
         (
             "no authority",
             &with("authority", json!("")),
             &hash,
-            true,
-            true,
-            "stayput export",
+            no_export,
         ),
+        ("no list", &with("records", json!("AA")), &hash, no_export),
+        ("no JSON", &"apiVersion: v1".to_owned(), &hash, no_export),
         (
-            "no list",
-            &with("records", json!("AAAA")),
+            "another format",
+            &with("format", json!("x 9")),
             &hash,
-            true,
-            true,
-            "stayput export",
+            "x 9",
         ),
+        ("no digest", &good, &"sha256:12".to_owned(), "is no digest"),
         (
-            "no JSON",
-            &"apiVersion: v1".to_owned(),
+            "another cluster",
+            &with("cluster", json!("else.internal")),
             &hash,
-            true,
-            true,
-            "stayput export",
-        ),
-        (
-            "no digest",
-            &good,
-            &"sha256:12".to_owned(),
-            true,
-            true,
-            "is no digest",
+            "else.internal",
         ),
     ] {
-        for (node, refused) in [(&new, on_new), (&masters[1], on_own)] {
-            if !refused {
-                continue;
-            }
-            let before = stored(node);
-            let err = import(node, text, hash).refused(65);
-            assert!(err.contains(word), "{what}: {err}");
-            assert_eq!(stored(node), before, "{what}");
-            assert!(stored(node).is_none(), "{what}");
+        for node in [&new, &masters[1]] {
+            refused(node, what, text, hash, word);
         }
     }
+    // A node without an authority believes the one that it is told; no other does.
+    let own = &masters[1];
+    refused(
+        own,
+        "another's altogether",
+        &theirs,
+        &their_hash,
+        "another cluster",
+    );
     assert_eq!(shown(&new, 1).unwrap().1, "cluster-file");
 }
 

@@ -53,12 +53,12 @@ fn a_master_is_removed_and_its_name_given_to_a_new_machine() {
     assert_eq!(stored(first), before);
 
     // The new machine speaks under a new certificate; what the old one says counts no more.
-    let (lifted, code) = json(first, &["replace", "master-2"]);
-    assert_eq!(code, 0, "{lifted}");
-    assert_eq!(lifted["says"], "replaced");
-    assert!(lifted["version"].as_u64() > said["version"].as_u64());
-    assert!(lifted["notBefore"].is_string());
-    let next = lifted["next"].to_string();
+    let (back, code) = json(first, &["replace", "master-2"]);
+    assert_eq!(code, 0, "{back}");
+    assert_eq!(back["says"], "replaced");
+    assert!(back["version"].as_u64() > said["version"].as_u64());
+    assert!(back["notBefore"].is_string());
+    let next = back["next"].to_string();
     assert!(next.contains("stayput import --ca-hash sha256:"), "{next}");
     let (listed, _) = json(first, &["peers"]);
     let (control, own) = (&listed["records"][1], &listed["records"][2]);

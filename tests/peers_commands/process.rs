@@ -54,18 +54,10 @@ impl Running {
     fn ask(&self, arguments: &[&str], path: &str) -> (u16, String) {
         let socket = self.node.path("run/stayput/peers.sock");
         let socket = socket.display().to_string();
-        self.curl(
+        curl(
             &[&["--unix-socket", &socket], arguments].concat(),
             &format!("http://stayput{path}"),
         )
-    }
-
-    fn curl(&self, arguments: &[&str], url: &str) -> (u16, String) {
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "-m", "30", "-w", "\n%{http_code}"]);
-        let said = run(curl.args(arguments).arg(url)).good();
-        let (body, code) = said.rsplit_once('\n').unwrap();
-        (code.parse().unwrap(), body.to_owned())
     }
 
     /// Waits until `peers` shows something.
@@ -80,6 +72,15 @@ impl Running {
             }
         })
     }
+}
+
+/// Code and body.
+fn curl(arguments: &[&str], url: &str) -> (u16, String) {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-m", "30", "-w", "\n%{http_code}"]);
+    let said = run(curl.args(arguments).arg(url)).good();
+    let (body, code) = said.rsplit_once('\n').unwrap();
+    (code.parse().unwrap(), body.to_owned())
 }
 
 /// Two masters that have heard each other.
@@ -230,10 +231,7 @@ fn figures_are_shown_at_the_socket_and_at_the_port_which_shows_nothing_else() {
     }
     let [first, _second] = two();
     let port = |path: &str| format!("http://{}:{METRICS}{path}", first.address);
-    for (code, text) in [
-        first.ask(&[], "/metrics"),
-        first.curl(&[], &port("/metrics")),
-    ] {
+    for (code, text) in [first.ask(&[], "/metrics"), curl(&[], &port("/metrics"))] {
         assert_eq!(code, 200);
         assert!(text.trim_end().ends_with("# EOF"), "{text}");
         let values: BTreeMap<&str, &str> = text
@@ -252,9 +250,9 @@ fn figures_are_shown_at_the_socket_and_at_the_port_which_shows_nothing_else() {
         }
     }
     for path in ["/v1/peers", "/v1/records", "/"] {
-        assert_eq!(first.curl(&[], &port(path)).0, 404, "{path}");
+        assert_eq!(curl(&[], &port(path)).0, 404, "{path}");
     }
-    let posted = first.curl(&["-d", r#"{"records": []}"#], &port("/v1/records"));
+    let posted = curl(&["-d", r#"{"records": []}"#], &port("/v1/records"));
     assert_eq!(posted.0, 404);
 }
 

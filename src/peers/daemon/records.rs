@@ -219,6 +219,7 @@ impl gossip::Ledger for Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::book::Says as BookSays;
     use crate::peers::gossip::Ledger as _;
     use crate::peers::sample::{
         NOW, VALIDITY, at, authority, issued, master, pair, profile, statement, trust,
