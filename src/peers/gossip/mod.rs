@@ -216,7 +216,8 @@ impl<L: Ledger> Gossip<L> {
         while let Some(due) = self.timers.pop(now) {
             match due {
                 Due::Swim(timer) => self.swim_timer(timer),
-                Due::Round(Round::Gossip) => self.pass_on(),
+                Due::Round(Round::News) => self.pass_on(),
+                Due::Round(Round::Members) => self.pass_on_members(),
                 Due::Round(Round::Exchange) => self.compare(ledger, now, out),
                 Due::Round(Round::Search) => self.look_for_anybody(ledger, now, out),
                 Due::Round(Round::Ask) => self.ask_for_members(now),

@@ -12,9 +12,12 @@ pub struct Pace {
     /// Ledgers are compared with a random peer and a random master this often (30 s, give or take a
     /// fifth).
     pub exchange: Duration,
-    /// What is new is passed on again this often (200 ms, give or take a quarter), until it was sent
+    /// A new record is passed on again this often (200 ms, give or take a quarter), until it was sent
     /// often enough.
     pub gossip: Duration,
+    /// Who came and went is passed on this often (1 s, give or take a quarter). Nothing waits for it, and
+    /// where a network is cut in two it is much.
+    pub members: Duration,
     /// Who gets what is new each time (4).
     pub fanout: usize,
     /// A node that hears of nobody looks for others this often (2 s, rising to ten times that).
@@ -33,6 +36,7 @@ impl Default for Pace {
         Self {
             exchange: Duration::from_secs(30),
             gossip: Duration::from_millis(200),
+            members: Duration::from_secs(1),
             fanout: 4,
             search: Duration::from_secs(2),
             silence: Duration::from_secs(15),

@@ -139,11 +139,14 @@ impl<L: Ledger> Gossip<L> {
     /// Sends what is new to a few members: records in packets of their own, which no number of membership
     /// updates can crowd out.
     pub(super) fn pass_on(&mut self) {
-        // Neither fails but by encoding an identity that was encoded before.
+        // It fails only by encoding an identity that was encoded before.
         let _ = self.foca.broadcast(&mut self.effects);
-        if self.foca.updates_backlog() > 0 {
-            let _ = self.foca.gossip(&mut self.effects);
-        }
+    }
+
+    /// Tells a few members who came and went.
+    pub(super) fn pass_on_members(&mut self) {
+        // As above.
+        let _ = self.foca.gossip(&mut self.effects);
     }
 
     /// Asks for records.

@@ -221,10 +221,16 @@ impl<L: Ledger> Gossip<L> {
             // Only what may change while foca runs depends on the size.
             let _ = self.foca.set_config(self.pace.foca(members + 1));
         }
-        let backlog = self.foca.custom_broadcast_backlog() + self.foca.updates_backlog();
-        if backlog > 0 && members > 0 && !self.timers.is_set(Round::Gossip) {
-            let pause = self.jittered(self.pace.gossip, 4);
-            self.timers.round(Round::Gossip, now + pause);
+        let news = self.foca.custom_broadcast_backlog();
+        let updates = self.foca.updates_backlog();
+        for (round, backlog, pause) in [
+            (Round::News, news, self.pace.gossip),
+            (Round::Members, updates, self.pace.members),
+        ] {
+            if backlog > 0 && members > 0 && !self.timers.is_set(round) {
+                let pause = self.jittered(pause, 4);
+                self.timers.round(round, now + pause);
+            }
         }
     }
 }

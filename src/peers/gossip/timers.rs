@@ -19,8 +19,10 @@ pub(super) enum Due {
 /// What gossip does again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Round {
-    /// Passes on what is new.
-    Gossip,
+    /// Passes on records.
+    News,
+    /// Passes on who is there.
+    Members,
     /// Compares ledgers.
     Exchange,
     /// Looks for anybody.
