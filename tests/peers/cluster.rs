@@ -58,7 +58,7 @@ struct Member {
 struct Lab {
     members: Vec<Member>,
     bridge: Namespace,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn address(last: u8) -> String {
@@ -104,7 +104,7 @@ impl Lab {
         let mut lab = Self {
             members: members.collect(),
             bridge,
-            _folder: folder,
+            folder,
         };
         let begun = Instant::now();
         for member in &mut lab.members {
@@ -116,6 +116,14 @@ impl Lab {
 
     /// The power of all nodes fails; they come back together, where they are by now.
     fn comes_back(&mut self, moves: &[(usize, u8)]) {
+        for member in &self.members {
+            until("all others are known on disk", || {
+                let path = member.node.path("var/lib/stayput/peers/members");
+                let known = std::fs::read_to_string(path).unwrap_or_default();
+                let mut others = NAMES.iter().filter(|name| **name != member.node.name);
+                others.all(|name| known.contains(name))
+            });
+        }
         for member in &mut self.members {
             member.peers.as_mut().unwrap().kill();
             member.node.kill();
@@ -480,4 +488,42 @@ fn what_was_away_or_damaged_catches_up() {
     assert!(log.contains("is damaged"), "{log}");
     let begun = lab.moves(&[(1, 32)]);
     lab.all_books_are_true("a master moves, after that", begun);
+}
+
+/// A clone of a master is started beside it, with the same keys.
+#[test]
+fn two_machines_of_one_name_speak_ever_more_rarely() {
+    if !possible() {
+        return;
+    }
+    let _turn = one_at_a_time();
+    let mut lab = Lab::start();
+    let namespace = lab.bridge.node("twin", "10.77.0.99");
+    let folder = lab.folder.path().join("twin");
+    let mut node = Node::new(&folder, NAMES[0], namespace, CLUSTER);
+    for file in ["ca.crt", "stayput.crt", "stayput.key"] {
+        let file = format!("etc/kubernetes/pki/{file}");
+        std::fs::copy(lab.members[0].node.path(&file), node.path(&file)).unwrap();
+    }
+    node.start_agent();
+    let mut twin = Member {
+        peers: None,
+        node,
+        at: 99,
+    };
+    twin.start_peers();
+    let log = |member: &Member| member.peers.as_ref().unwrap().log();
+    until("one of them says that there are two", || {
+        let logs = [log(&lab.members[0]), log(&twin)];
+        logs.iter()
+            .any(|log| log.contains("another machine speaks as"))
+    });
+    for member in [&lab.members[0], &twin] {
+        let log = log(member);
+        // At first, and then after 1 s, 2 s, 4 s and so on.
+        let signed = log.matches("signed: ").count();
+        assert!((1..20).contains(&signed), "{log}");
+    }
+    drop(twin);
+    lab.all_books_are_true("a clone is turned off", Instant::now());
 }

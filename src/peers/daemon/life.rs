@@ -38,8 +38,8 @@ use crate::source::netlink;
 use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
 
-/// Who is known is saved this often, if it has changed.
-const MEMBERS: Duration = Duration::from_mins(1);
+/// How often it is looked whether others are known than those on disk.
+const MEMBERS: Duration = Duration::from_secs(5);
 /// How often what was waited for in vain is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Digests of others that are remembered.
@@ -96,6 +96,7 @@ pub(super) struct Daemon {
     /// Of earlier runs, with this run's generation.
     pub(super) members: Members,
     pub(super) saved_members: Option<Members>,
+    pub(super) members_saved: Option<Instant>,
     pub(super) saving: JoinSet<()>,
     pub(super) begun: Instant,
     /// When anybody spoke last, since the start or a move.
@@ -167,6 +168,7 @@ impl Daemon {
             pulling: Pulling::default(),
             members,
             saved_members: None,
+            members_saved: None,
             saving: JoinSet::new(),
             begun: Instant::now(),
             heard: None,
@@ -231,7 +233,7 @@ impl Daemon {
                 () = until(self.voice.again()) => self.speak(),
                 () = sleep_until(seek) => seek = self.search(),
                 _ = show.tick() => self.show(),
-                _ = members.tick() => self.save_members(),
+                _ = members.tick() => self.look_at_members(),
                 _ = again.tick() => self.try_again().await,
                 pulled = self.pulling.next() => self.pulled(pulled),
                 Some((bytes, from)) = self.datagrams.recv() => self.overheard(&bytes, from),

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::life::{After, Daemon};
 use super::members::Members;
@@ -10,6 +13,10 @@ use crate::name::Name;
 use crate::peers::gossip::{Input, Output, Refusal};
 use crate::peers::ledger::Word;
 use crate::peers::transport::{Peer, To};
+
+/// Who is known is saved at most this often, but for the first time after the start: a young node that loses
+/// its power has to know whom to ask.
+const MEMBERS: Duration = Duration::from_mins(1);
 
 /// The kind of what is said of a record that is refused.
 const RECORD: &str = "record";
@@ -145,6 +152,16 @@ impl Daemon {
         self.gossip(Input::Masters(self.masters()));
     }
 
+    /// Saves who is known, now and then.
+    pub(super) fn look_at_members(&mut self) {
+        let young = self.now() < MEMBERS;
+        let saved = self.members_saved;
+        if young || saved.is_none_or(|saved| saved.elapsed() >= MEMBERS) {
+            self.save_members();
+        }
+    }
+
+    /// Saves who is known, if it is somebody else than before.
     pub(super) fn save_members(&mut self) {
         while self.saving.try_join_next().is_some() {}
         let now = Members {
@@ -160,6 +177,7 @@ impl Daemon {
             return;
         }
         self.saved_members = Some(now.clone());
+        self.members_saved = Some(Instant::now());
         let (root, writer) = (self.root.clone(), self.writer.clone());
         self.saving.spawn(async move {
             let saved = writer.run(move || now.save(&root)).await;
