@@ -24,8 +24,9 @@ pub(in crate::cli) struct AuditArgs {
 struct Shown {
     /// Whether API, etcd and the kubelet were asked.
     cluster_asked: bool,
+    /// Whether they would have been, but for the sandbox.
     #[serde(skip)]
-    sandbox: bool,
+    spared: bool,
     #[serde(flatten)]
     found: Audit,
 }
@@ -56,7 +57,7 @@ pub(super) fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failure> {
     };
     let shown = Shown {
         cluster_asked,
-        sandbox,
+        spared: sandbox && !args.this_node,
         found,
     };
     output::print(context.global.output, &shown, text)?;
@@ -93,7 +94,7 @@ fn text(all: &Shown) -> String {
     for missed in &found.not_looked_at {
         let _ = writeln!(text, "{}", shown(&missed.to_string()));
     }
-    if all.sandbox {
+    if all.spared {
         text.push_str("in a sandbox the cluster is not asked\n");
     }
     let _ = match (found.pins.len(), found.is_whole()) {
