@@ -58,7 +58,7 @@ fn picture() -> Picture {
     }
 }
 
-/// A line of OpenMetrics 1.0 that is no comment: name, labels, value.
+/// A line of `OpenMetrics` 1.0 that is no comment: name, labels, value.
 fn sample_of(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let is_name = |text: &str| {
         let first = text.chars().next();
