@@ -460,6 +460,7 @@ fn no_key_is_open_to_the_agent() {
         "pki/front-proxy-ca.key",
         "pki/etcd/ca.key",
         "pki/sa.key",
+        "pki/stayput.key",
         "pki/apiserver.key",
         "pki/apiserver-kubelet-client.key",
         "pki/apiserver-etcd-client.key",
