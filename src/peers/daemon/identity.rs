@@ -87,6 +87,7 @@ impl Daemon {
         let root = self.root.clone();
         let loaded = self.writer.run(move || store::load(&root, &trust)).await?;
         self.loaded = true;
+        self.hold.read(&loaded);
         if !matches!(loaded, Loaded::Unreadable(_)) {
             self.disk.use_it();
         }

@@ -88,6 +88,11 @@ impl Daemon {
         if self.disk.is_failing() {
             problems.push(format!("{} cannot be written; see the log", store::PATH));
         }
+        if self.hold.is_lost() {
+            problems.push(
+                "saved records were lost: the agent keeps what it knows until another node has shown its records".into(),
+            );
+        }
         if self.disk.is_spared() {
             problems.push(format!("{} cannot be read; see the log", store::PATH));
         }
