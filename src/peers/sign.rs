@@ -44,7 +44,7 @@ pub enum Error {
     Pair,
     /// It is not such a certificate as masters have.
     #[error(
-        "{CERTIFICATE} is no certificate to speak with: {0}; `stayput certs renew stayput` makes a good one"
+        "{CERTIFICATE} is no certificate to speak with: {0}; `stayput certs renew --force stayput` makes a good one"
     )]
     Certificate(#[from] certificate::Error),
     /// Another kind of key.

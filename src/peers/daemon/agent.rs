@@ -26,6 +26,9 @@ const LAST: Duration = Duration::from_secs(2);
 /// The agent answers when all surfaces have shown a change. What is newer waits for it no longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the agent refuses it is shown again after this long: what it refused it for may have changed.
+const REFUSED: Duration = Duration::from_secs(30);
+
 /// What counts, by master.
 type Counting = BTreeMap<Name, Signed>;
 
@@ -56,7 +59,15 @@ impl Link {
         let told = Arc::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(listen(root.clone(), sender));
-        tasks.spawn(talk(root.clone(), telling, Arc::clone(&told)));
+        let root = root.clone();
+        let post = move |records: request::Records| {
+            let root = root.clone();
+            async move {
+                let posted = client::post::<IgnoredAny>(&root, "/v1/records", &records).await;
+                posted.map(drop)
+            }
+        };
+        tasks.spawn(talk(post, telling, Arc::clone(&told)));
         Self {
             news,
             tell,
@@ -143,20 +154,24 @@ async fn listen(root: Root, news: mpsc::Sender<News>) {
     }
 }
 
-async fn talk(
-    root: Root,
+/// Posts what is to be told until it is taken, or until there is something newer.
+async fn talk<P, F>(
+    post: P,
     mut telling: watch::Receiver<Option<(u64, Counting)>>,
     told: Arc<AtomicU64>,
-) {
+) where
+    P: Fn(request::Records) -> F,
+    F: Future<Output = Result<(), Error>>,
+{
     let mut said = false;
+    let mut refused = None;
     while telling.changed().await.is_ok() {
         let mut pause = FIRST;
         loop {
             let Some((_, records)) = telling.borrow_and_update().clone() else {
                 break;
             };
-            let records = request::Records { records };
-            let posting = client::post::<IgnoredAny>(&root, "/v1/records", &records);
+            let posting = post(request::Records { records });
             tokio::pin!(posting);
             let overtaken = async {
                 sleep(PATIENCE).await;
@@ -173,14 +188,20 @@ async fn talk(
                 }
             };
             match outcome {
-                Ok(_) => {
+                Ok(()) => {
                     told.fetch_add(1, Ordering::Relaxed);
-                    said = false;
+                    (said, refused) = (false, None);
                     break;
                 }
                 Err(Error::Refused(why)) => {
-                    tracing::warn!("the agent refuses the signed records: {why}");
-                    break;
+                    if refused.as_ref() != Some(&why) {
+                        tracing::warn!("the agent refuses the signed records: {why}");
+                        refused = Some(why);
+                    }
+                    tokio::select! {
+                        _ = telling.changed() => {}
+                        () = sleep(REFUSED) => {}
+                    }
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
@@ -201,5 +222,59 @@ fn say(error: &Error, what: &str) {
         tracing::info!("{what} for the moment: {error}");
     } else {
         tracing::warn!("{what}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Answers each post as the list says, and tells when it came; after the list it takes everything.
+    fn scripted(
+        answers: Vec<Result<(), Error>>,
+    ) -> (
+        impl Fn(request::Records) -> std::future::Ready<Result<(), Error>>,
+        mpsc::UnboundedReceiver<Instant>,
+    ) {
+        let (came, times) = mpsc::unbounded_channel();
+        let answers = std::sync::Mutex::new(answers.into_iter());
+        let post = move |_| {
+            let _ = came.send(Instant::now());
+            std::future::ready(answers.lock().unwrap().next().unwrap_or(Ok(())))
+        };
+        (post, times)
+    }
+
+    fn refusal() -> Result<(), Error> {
+        Err(Error::Refused("too many".into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_shown_again_until_it_is_taken() {
+        let (post, mut times) = scripted(vec![refusal(), refusal()]);
+        let (tell, telling) = watch::channel(None);
+        let told = Arc::new(AtomicU64::new(0));
+        let _task = tokio::spawn(talk(post, telling, Arc::clone(&told)));
+        tell.send_replace(Some((0, Counting::new())));
+        let first = times.recv().await.unwrap();
+        for round in 1..=2 {
+            assert_eq!(times.recv().await.unwrap() - first, REFUSED * round);
+        }
+        let more = tokio::time::timeout(REFUSED * 3, times.recv()).await;
+        assert!(more.is_err(), "what was taken is not told again");
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_newer_does_not_wait_for_what_was_refused() {
+        let (post, mut times) = scripted(vec![refusal()]);
+        let (tell, telling) = watch::channel(None);
+        let _task = tokio::spawn(talk(post, telling, Arc::default()));
+        tell.send_replace(Some((0, Counting::new())));
+        let first = times.recv().await.unwrap();
+        tell.send_replace(Some((1, Counting::new())));
+        assert!(times.recv().await.unwrap() - first < REFUSED);
     }
 }

@@ -31,6 +31,7 @@ impl Daemon {
                     from: &from,
                     bytes: &bytes,
                 });
+                self.look_whether_whole(&bytes);
             }
             Incoming::Pull { answer, .. } => answer.send(super::pull::answer(&self.records)),
         }
@@ -89,6 +90,7 @@ impl Daemon {
                 let own = book.own.as_ref().map(|own| own.place.addresses.clone());
                 self.book = Some(book);
                 self.spread_masters();
+                self.tell_agent();
                 // It may be about to hear of what the interfaces have said already.
                 if let Some(own) = own.filter(|_| self.interfaces.is_none()) {
                     self.is_at(own);

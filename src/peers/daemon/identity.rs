@@ -16,7 +16,9 @@ use crate::writer::Interrupted;
 impl Daemon {
     /// Takes part under the name of its certificate.
     pub(super) fn be_somebody(&mut self) {
-        let own = self.own.borrow_and_update().clone();
+        self.own.mark_unchanged();
+        // Asked anew: a certificate that ends tells nobody.
+        let own = self.handle.own();
         let Some(who) = own.as_ref().and_then(names::who) else {
             return;
         };
@@ -38,6 +40,9 @@ impl Daemon {
         };
         tracing::info!("taking part as {who}, at {}", shown(&self.here));
         self.members.generation = generation;
+        if let Some(before) = &self.gossip {
+            self.members.told = before.known();
+        }
         let rng = SmallRng::from_rng(&mut self.rng);
         self.gossip = Some(Gossip::new(identity, Pace::default(), rng, self.now()));
         self.gossip(Input::Known(self.members.told.clone()));
@@ -58,13 +63,11 @@ impl Daemon {
                 tracing::warn!("{problem}");
             }
         }
-        let seen = keys.seen;
+        let own = keys.signer.as_ref();
+        let own = own.map(|signer| signer.certificate().certificate.not_before);
+        self.records
+            .not_before(own.into_iter().fold(keys.seen, i64::max));
         self.key_problems = keys.problems;
-        self.records.not_before(seen);
-        if let Some(signer) = &keys.signer {
-            self.records
-                .not_before(signer.certificate().certificate.not_before);
-        }
         let authorities = keys.trust.as_ref().map(|trust| trust.authorities.to_vec());
         if authorities != self.authorities || self.disk.is_spared() {
             if let Some(trust) = &keys.trust
@@ -87,6 +90,7 @@ impl Daemon {
         let root = self.root.clone();
         let loaded = self.writer.run(move || store::load(&root, &trust)).await?;
         self.loaded = true;
+        self.hold.read(&loaded);
         if !matches!(loaded, Loaded::Unreadable(_)) {
             self.disk.use_it();
         }
@@ -125,6 +129,7 @@ impl Daemon {
             self.keys_changed().await;
         }
         // A certificate may have ended meanwhile, or begun to count.
+        self.be_somebody();
         self.speak();
     }
 }

@@ -15,6 +15,7 @@ use super::agent::Link;
 use super::command::{Command, Counts, Verdict};
 use super::disk::Disk;
 use super::files::{self, Keys};
+use super::hold::Hold;
 use super::members::Members;
 use super::multicast::Multicast;
 use super::notes::Notes;
@@ -83,6 +84,8 @@ pub(super) struct Daemon {
     pub(super) book: Option<Watched>,
     pub(super) agent: bool,
     pub(super) told_agent: bool,
+    /// Whether it may be told.
+    pub(super) hold: Hold,
     /// This node's addresses.
     pub(super) here: Vec<IpAddr>,
     pub(super) interfaces: Option<netlink::Watch>,
@@ -157,6 +160,7 @@ impl Daemon {
             book: None,
             agent: false,
             told_agent: false,
+            hold: Hold::default(),
             here: Vec::new(),
             interfaces: ours.then(netlink::Watch::start),
             multicast,

@@ -23,6 +23,7 @@ pub mod command;
 mod disk;
 mod files;
 mod hear;
+mod hold;
 mod identity;
 mod life;
 mod members;

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::command::{Counts, Member, Own, Picture, Traffic};
 use super::life::Daemon;
 use super::names;
+use crate::clock;
 use crate::peers::gossip::{Identity, Who};
+use crate::peers::sign::CERTIFICATE;
 use crate::peers::store;
 use crate::peers::transport::{Counters, Failure};
+use crate::pki::moment::TOLERANCE;
 
 impl Daemon {
     /// What is known at this moment.
@@ -75,6 +78,11 @@ impl Daemon {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.key_problems.clone();
         problems.extend(self.voice.problem.clone());
+        if let Some(signer) = self.voice.signer() {
+            let own = &signer.certificate().certificate;
+            let clock = i64::try_from(clock::unix_now()).unwrap_or(i64::MAX);
+            problems.extend(out_of_time(own.not_before, own.not_after, clock));
+        }
         if !self.records.can_judge() {
             problems.push(
                 "the cluster's authority (/etc/kubernetes/pki/ca.crt) is not there yet: no record can be believed".into(),
@@ -88,11 +96,31 @@ impl Daemon {
         if self.disk.is_failing() {
             problems.push(format!("{} cannot be written; see the log", store::PATH));
         }
+        if self.hold.is_lost() {
+            problems.push(
+                "saved records were lost: the agent keeps what it knows until another node has shown its records".into(),
+            );
+        }
         if self.disk.is_spared() {
             problems.push(format!("{} cannot be read; see the log", store::PATH));
         }
         problems
     }
+}
+
+/// What is wrong with the time of the certificate to speak with; Unix times.
+fn out_of_time(not_before: i64, not_after: i64, clock: i64) -> Option<String> {
+    if clock > not_after {
+        return Some(format!(
+            "{CERTIFICATE} has ended: this node takes part as no master; `stayput certs renew --force stayput`"
+        ));
+    }
+    let ahead = not_before.saturating_sub(clock);
+    (ahead > TOLERANCE).then(|| {
+        format!(
+            "{CERTIFICATE} begins {ahead} s after this node's clock: the clock is wrong, or the one by which it was issued was; set the clock, else `stayput certs renew --force stayput`"
+        )
+    })
 }
 
 fn traffic(counters: &Counters, connections: usize) -> Traffic {
@@ -112,5 +140,28 @@ fn traffic(counters: &Counters, connections: usize) -> Traffic {
         failures: failures
             .map(|failure| (failure.label(), counters.failures(*failure)))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_a_problem() {
+        let cases = [
+            (1_000, None),
+            (2_000, None),
+            (2_001, Some("has ended")),
+            (1_000 - TOLERANCE, None),
+            (999 - TOLERANCE, Some("after this node's clock")),
+        ];
+        for (clock, wanted) in cases {
+            let problem = out_of_time(1_000, 2_000, clock);
+            assert_eq!(problem.is_some(), wanted.is_some(), "{clock}: {problem:?}");
+            if let (Some(problem), Some(wanted)) = (problem, wanted) {
+                assert!(problem.contains(wanted), "{clock}: {problem}");
+            }
+        }
     }
 }

@@ -77,6 +77,7 @@ impl Daemon {
                 Verdict::Known | Verdict::Outdone => {}
             }
         }
+        self.compared();
         if taken > 0 {
             tracing::info!("pulled {taken} new records from {from}");
         }

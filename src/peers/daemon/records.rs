@@ -70,9 +70,10 @@ impl Records {
         refused
     }
 
-    /// It is later than this: Unix time.
+    /// It is later than this, by all that is there now: Unix time. A certificate that came from a wrong
+    /// clock proves nothing any more once it was replaced.
     pub(super) fn not_before(&mut self, least: i64) {
-        self.least = self.least.max(least);
+        self.least = least;
     }
 
     /// Adds what was saved.
@@ -274,6 +275,16 @@ mod tests {
         let other = crate::peers::sample::authority("kubernetes");
         assert_eq!(records.believe(Some(trust(&[&other]))).len(), 1);
         assert!(records.held().is_empty());
+    }
+
+    #[test]
+    fn a_certificate_of_the_future_counts_only_while_it_is_there() {
+        let mut records = Records::new();
+        let far = i64::MAX / 2;
+        records.not_before(far);
+        assert_eq!(records.now(), u64::try_from(far).unwrap());
+        records.not_before(NOW);
+        assert!(records.now() < u64::try_from(far).unwrap());
     }
 
     #[test]

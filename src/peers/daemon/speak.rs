@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::command::Verdict;
 use super::life::{After, Daemon};
 use crate::address::usable;
+use crate::name::Name;
 use crate::peers::duty::{Duty, Made, Speaker, Why};
 use crate::peers::pace::Pace;
 use crate::peers::record::Digest;
-use crate::peers::sign::Signer;
+use crate::peers::sign::{CERTIFICATE, Signer};
 use crate::peers::statement::{ADDRESSES, Statement};
 
 /// For so long after a move the own record is shown by multicast, whoever answers.
@@ -74,9 +75,12 @@ impl Daemon {
             return self.voice.complain(None);
         };
         let own = self.book.as_ref().and_then(|book| book.own.as_ref());
-        let Some(own) = own.filter(|own| own.name == *signer.master()) else {
+        let Some(own) = own else {
             return;
         };
+        if let Some(problem) = other_name(signer.master(), &own.name) {
+            return self.voice.complain(Some(problem));
+        }
         if !self.records.can_judge() {
             return;
         }
@@ -145,5 +149,35 @@ impl Daemon {
         let mut records = ledger.records();
         let held = records.find(|held| held.verified.digest() == digest)?;
         Some(held.verified.bytes().to_vec())
+    }
+}
+
+/// What is wrong where the certificate to speak with is not this node's, as after a copy of another's disk.
+fn other_name(certified: &Name, own: &Name) -> Option<String> {
+    (certified != own).then(|| {
+        format!(
+            "{CERTIFICATE} is {certified}'s, and this node is {own}: it does not speak; `stayput certs renew --force stayput` issues its own"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::sample::master;
+
+    #[test]
+    fn a_certificate_of_another_name_is_a_problem_that_names_both() {
+        let [m1, m2] = ["m1", "m2"].map(master);
+        assert_eq!(other_name(&m1, &m1), None);
+        let problem = other_name(&m1, &m2).unwrap();
+        for part in [
+            CERTIFICATE,
+            &format!("{m1}'s"),
+            &format!("is {m2}:"),
+            "`stayput certs renew --force stayput`",
+        ] {
+            assert!(problem.contains(part), "{problem} lacks {part}");
+        }
     }
 }

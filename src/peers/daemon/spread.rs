@@ -76,7 +76,7 @@ impl Daemon {
     pub(super) fn tell_agent(&mut self) {
         let counting = self.records.counting();
         // Nothing known is no reason to forget what the agent knows.
-        if !counting.is_empty() || self.told_agent {
+        if self.hold.may_tell(self.book.as_ref()) && (!counting.is_empty() || self.told_agent) {
             self.told_agent = true;
             self.link.tell(counting);
         }

@@ -281,6 +281,40 @@ pub fn digest(frame: &[u8]) -> Option<Digest> {
     }
 }
 
+/// The digests of all records of whoever sent a frame, where it is a page that leaves nothing out.
+pub fn shown(frame: &[u8]) -> Option<Vec<Digest>> {
+    match Frame::decode(frame).ok()? {
+        Frame::Summary {
+            after: None,
+            to: None,
+            held,
+        } => Some(held.iter().collect()),
+        _ => None,
+    }
+}
+
+/// The records that a frame brings because they were asked for or are missed.
+pub fn brought(frame: &[u8]) -> Vec<&[u8]> {
+    match Frame::decode(frame) {
+        Ok(Frame::Records(records)) => records.iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a node sends that holds only this.
+#[cfg(test)]
+pub(crate) fn page(held: &[Digest]) -> Vec<u8> {
+    exchange::pages(held).remove(0)
+}
+
+/// What a node sends that was asked for this record.
+#[cfg(test)]
+pub(crate) fn bringing(record: &[u8]) -> Vec<u8> {
+    let mut items = Vec::new();
+    wire::Items::push(&mut items, record);
+    Frame::Records(wire::Items::over(&items)).encode()
+}
+
 fn claimed(frame: &Frame<'_>) -> Option<Who> {
     match frame {
         Frame::Swim(packet) => {
