@@ -345,7 +345,10 @@ fn a_word_about_a_master_can_be_undone() {
         (removed(u64::MAX), "its version"),
         (removed(i64::MAX.unsigned_abs()), "its version"),
         (replaced(u64::MAX, NOW), "its version"),
-        (replaced(7, NOW + AHEAD + 1), "its cutoff is more than a day"),
+        (
+            replaced(7, NOW + AHEAD + 1),
+            "its cutoff is more than a day",
+        ),
         (replaced(7, i64::MAX), "its cutoff"),
         (replaced(u64::MAX, i64::MAX), "its version"),
     ] {
