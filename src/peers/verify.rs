@@ -1,7 +1,8 @@
 //! Judges a record: may it be said, and did the one say it who may?
 //!
 //! A pure function of the record and of what this node trusts. Everybody comes to the same result, but for
-//! the certificate's time, which counts only when a record is first seen ([`Trust::time`]).
+//! the time, which counts only when a record is first seen ([`Trust::time`]): that of the certificate, and
+//! how far ahead a word about a master may be ([`AHEAD`]).
 
 use super::certificate::{self, MasterCertificate, shortened};
 use super::record::{self, Digest, Record};
@@ -11,6 +12,11 @@ use crate::name::Name;
 use crate::pki::certificate::Certificate;
 use crate::pki::profile::Usages;
 use crate::pki::verify::{self as pki, Error as Chain};
+
+/// Seconds by which a removal or replacement may be ahead of the time at which it is first seen: its version,
+/// and the time from which certificates count. What is said later is then greater again, and a new
+/// certificate counts: nobody's key takes a master's name away for ever.
+pub const AHEAD: i64 = 86_400;
 
 /// A record that was verified. There is no other way to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +72,18 @@ pub enum Refused {
         /// Why not.
         reason: String,
     },
+    /// A removal or a replacement that could not be undone.
+    #[error(
+        "the record for {master} by {signer} is refused: its {what} is more than a day ahead; if the clock here is right, {signer} or a thief of its key wants what nobody can take back"
+    )]
+    Ahead {
+        /// Whom it speaks of.
+        master: Name,
+        /// Who signed it.
+        signer: Name,
+        /// What is ahead: version or cutoff.
+        what: &'static str,
+    },
 }
 
 /// Verifies a record.
@@ -76,6 +94,7 @@ pub enum Refused {
 /// - Where a master is, it says itself; that one was removed or replaced, any master.
 /// - The signature over [`CONTEXT`](record::CONTEXT) and statement is by the certificate's key, P-256 with
 ///   SHA-256.
+/// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known.
 pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
     let bytes = record.encode()?;
     let statement = Statement::decode(&record.statement, trust.loopback)?;
@@ -105,6 +124,13 @@ pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
         master: master.clone(),
         reason: shortened(&reason),
     })?;
+    if let Some(what) = ahead(&statement, trust.time) {
+        return Err(Refused::Ahead {
+            master: master.clone(),
+            signer: signer.master,
+            what,
+        });
+    }
     Ok(Verified {
         record: record.clone(),
         digest: Digest::of(&bytes),
@@ -113,6 +139,25 @@ pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
         not_before: signer.certificate.not_before,
         statement,
     })
+}
+
+/// What of a word about a master is too far ahead. A clock that is known to be wrong proves nothing, and what
+/// was accepted before stays.
+fn ahead(statement: &Statement, time: Time) -> Option<&'static str> {
+    let Time::At(now) = time else {
+        return None;
+    };
+    let most = now.saturating_add(AHEAD);
+    let cutoff = match statement.says {
+        Says::At(_) => return None,
+        Says::Removed => None,
+        Says::Replaced { not_before } => Some(not_before),
+    };
+    if i64::try_from(statement.version).is_ok_and(|version| version <= most) {
+        cutoff.filter(|cutoff| *cutoff > most).map(|_| "cutoff")
+    } else {
+        Some("version")
+    }
 }
 
 /// Whether one of the authorities issued the certificate, for both sides, and whether it is valid now.

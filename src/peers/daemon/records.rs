@@ -1,12 +1,14 @@
 //! The ledger as gossip uses it: bytes come in and are judged, what is held goes out.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::address::Loopback;
 use crate::book::Signed;
 use crate::clock;
 use crate::name::Name;
 use crate::peers::daemon::command::Verdict;
+use crate::peers::daemon::notes::Notes;
 use crate::peers::gossip::{self, Stamp, Who};
 use crate::peers::ledger::{Ledger, Outcome};
 use crate::peers::record::{Digest, Record};
@@ -30,6 +32,8 @@ pub(super) struct Records {
     version: u64,
     /// What was refused since the start.
     refused: u64,
+    /// What was said of records for which there is no room.
+    notes: Notes,
 }
 
 impl Records {
@@ -42,6 +46,7 @@ impl Records {
             digest: Digest([0; 32]),
             version: 0,
             refused: 0,
+            notes: Notes::default(),
         };
         records.count();
         records
@@ -108,9 +113,13 @@ impl Records {
             Ok(verified) => verified,
             Err(why) => return Verdict::Refused(why.to_string()),
         };
+        let master = verified.statement().master.clone();
         let outcome = self.ledger.offer(verified, clock::unix_now());
-        if let Some(warning) = outcome.warning() {
-            return Verdict::Refused(warning.to_owned());
+        // A good record all the same: who passes it on has not lied, and may have had room for it.
+        if let Some(warning) = outcome.warning()
+            && self.notes.is_new("", warning, Instant::now())
+        {
+            tracing::warn!("a record for {master} is not taken: {warning}");
         }
         match outcome {
             taken if taken.is_taken() => {
@@ -285,6 +294,27 @@ mod tests {
         assert_eq!(records.now(), u64::try_from(far).unwrap());
         records.not_before(NOW);
         assert!(records.now() < u64::try_from(far).unwrap());
+    }
+
+    #[test]
+    fn who_passes_on_more_than_there_is_room_for_has_not_lied() {
+        let (mut records, authority) = records();
+        let validity = |day| crate::pki::issue::Validity {
+            not_before: VALIDITY.not_before + day * crate::peers::sample::DAY,
+            ..VALIDITY
+        };
+        let word = |day: u8| {
+            let pair = issued(&authority, &profile("m1"), validity(i64::from(day)));
+            // The later a certificate began the lower its version: none outdoes another.
+            let said = at("m1", 100 - u64::from(day), &format!("10.0.0.{}", day + 1));
+            pair.say(&said).encode().unwrap()
+        };
+        let words = u8::try_from(crate::peers::ledger::WORDS).unwrap();
+        for day in 0..words {
+            assert_eq!(records.take(&word(day)), Verdict::News, "{day}");
+        }
+        assert_eq!(records.take(&word(words)), Verdict::Outdone);
+        assert_eq!(records.refused(), 0);
     }
 
     #[test]

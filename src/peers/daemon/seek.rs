@@ -3,6 +3,7 @@
 //! Gossip searches too, among those whom it knows by name. Here are the addresses: of the book, of earlier
 //! runs, of seeds; whoever is there now, is told hello. And multicast, when all of that leads nowhere.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const MASTERS: Duration = Duration::from_secs(5);
 const MASTERS_BY_OTHERS: Duration = Duration::from_secs(30);
 /// Silent masters that are dialled at a time.
 const FEW: usize = 8;
+/// Seeds that are dialled with them.
+const FEW_SEEDS: usize = 3;
 /// How often the own record may be shown by multicast, and how often where only some master is silent.
 pub(super) const SHOW: Duration = Duration::from_secs(2);
 const SHOW_RARELY: Duration = Duration::from_secs(30);
@@ -113,6 +116,24 @@ impl Daemon {
         masters.collect()
     }
 
+    /// Where this node is, and those with whom it has a connection.
+    fn near(&self) -> Vec<SocketAddr> {
+        let connections = self.handle.connections();
+        let connected: BTreeSet<&Peer> = connections.iter().map(|each| &each.peer).collect();
+        let known = self.handle.known();
+        let met = known
+            .iter()
+            .filter(|contact| connected.contains(&contact.peer));
+        // The newest comes first; elsewhere somebody else may be by now.
+        let met = met.filter_map(|contact| contact.addresses.first().copied());
+        let dialled = connections.iter().map(|each| each.at);
+        self.own_sockets()
+            .into_iter()
+            .chain(dialled)
+            .chain(met)
+            .collect()
+    }
+
     fn look_for_masters(&mut self) {
         let is_master = self.voice.signer().is_some();
         let pause = if is_master {
@@ -125,6 +146,16 @@ impl Daemon {
         }
         self.last.masters = Some(Instant::now());
         let mut silent = self.silent_masters();
+        if silent.is_empty() {
+            return;
+        }
+        // Where it is now nobody here may know: the two halves of a network that was cut, each of which
+        // has moved, meet again where both look.
+        let mut seeds = others(self.seeds.now(), &self.near());
+        seeds.shuffle(&mut self.rng);
+        for seed in seeds.into_iter().take(FEW_SEEDS) {
+            self.hello(To::Address(seed));
+        }
         silent.shuffle(&mut self.rng);
         for (peer, at) in silent.into_iter().take(FEW) {
             self.greet(peer, at);
@@ -146,5 +177,30 @@ impl Daemon {
             self.last.shown = Some(Instant::now());
             self.counts.multicast_sent += self.multicast.send(&record);
         }
+    }
+}
+
+/// Seeds at which nobody is known to be already, each once.
+fn others(seeds: Vec<SocketAddr>, near: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut others = Vec::new();
+    for seed in seeds {
+        if !near.contains(&seed) && !others.contains(&seed) {
+            others.push(seed);
+        }
+    }
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_there_already_is_no_seed() {
+        let [a, b, own] = ["10.0.0.1:8442", "10.0.0.2:8442", "10.0.0.3:8442"]
+            .map(|at| at.parse::<SocketAddr>().unwrap());
+        assert_eq!(others(vec![a, own, b, a], &[own]), [a, b]);
+        assert_eq!(others(vec![own], &[own]), []);
+        assert_eq!(others(vec![a], &[]), [a]);
     }
 }

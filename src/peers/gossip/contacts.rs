@@ -18,6 +18,8 @@ pub(super) struct Contact {
     pub(super) heard: Duration,
     /// What it may tell about others.
     pub(super) tells: Allowance,
+    /// Packets that it may have sent on to others.
+    pub(super) relays: Allowance,
     /// Bytes of answers that it may ask for.
     pub(super) asks: Allowance,
     /// Records that were not to be believed.

@@ -6,7 +6,7 @@
 
 use foca::{Header, Member, Message, State};
 
-use super::identity::Identity;
+use super::identity::{Identity, Who};
 use super::wire::Items;
 
 /// A generation that is further ahead than this of what is known of a node is not believed. A node can
@@ -99,11 +99,13 @@ pub(super) enum Judgement {
     Dropped,
 }
 
-/// Judges what is told of a member by what is held of it.
+/// Judges what is told of a member by what is held of it. `is_known`: whether a master of that name is known
+/// by its record, the cluster file, or its certificate; masters are dialled without limit, so none is invented.
 pub(super) fn judge(
     told: &Member<Identity>,
     own: &Identity,
     held: Option<&Member<Identity>>,
+    is_known: impl FnOnce() -> bool,
 ) -> Judgement {
     let generation = told.id().generation();
     if told.id().tag() == own.tag() {
@@ -114,7 +116,13 @@ pub(super) fn judge(
             None | Some(_) => Judgement::Dropped,
         };
     }
+    if told.id().astray(own).is_some() {
+        return Judgement::Dropped;
+    }
     let Some(held) = held else {
+        if matches!(told.id().who(), Who::Master(_)) && !is_known() {
+            return Judgement::Dropped;
+        }
         // Who is down and unknown need not be known.
         return match told.state() {
             State::Down => Judgement::Dropped,
@@ -173,7 +181,51 @@ mod tests {
         ] {
             let told = Member::new(node(name, generation), incarnation, state);
             let held = of.map(held);
-            assert_eq!(judge(&told, &own, held.as_ref()), want, "{told:?} {held:?}");
+            let judged = judge(&told, &own, held.as_ref(), || false);
+            assert_eq!(judged, want, "{told:?} {held:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_invents_a_master() {
+        let own = node("own", 100);
+        let who = Who::Master(Name::parse("m.k8s.internal").unwrap());
+        let at = vec!["10.0.0.1:1".parse().unwrap()];
+        let master = Member::alive(Identity::new(who, 1, at).unwrap());
+        let worker = Member::alive(node("other", 1));
+        let judged = |told, held, known| judge(told, &own, held, || known);
+        assert_eq!(judged(&master, None, false), Judgement::Dropped);
+        assert_eq!(judged(&master, None, true), Judgement::Addition);
+        assert_eq!(judged(&worker, None, false), Judgement::Addition);
+        assert_eq!(judged(&master, Some(&master), false), Judgement::Nothing);
+    }
+
+    #[test]
+    fn nobody_is_sent_to_itself() {
+        let at = |name: &str, at: &str| {
+            let who = Who::Worker(NodeName::parse(name).unwrap());
+            let at = at.split_whitespace().map(|at| at.parse().unwrap());
+            Identity::new(who, 1, at.collect()).unwrap()
+        };
+        let judged = |own, told| {
+            let told = Member::alive(at("other", told));
+            judge(&told, &at("own", own), None, || false)
+        };
+        for (own, told, want) in [
+            ("10.0.0.1:1", "10.0.0.2:1", Judgement::Addition),
+            ("10.0.0.1:1", "", Judgement::Addition),
+            ("10.0.0.1:1", "10.0.0.2:1 127.0.0.1:22", Judgement::Dropped),
+            ("10.0.0.1:1", "[::1]:22", Judgement::Dropped),
+            ("10.0.0.1:1", "[::ffff:127.0.0.1]:22", Judgement::Dropped),
+            ("10.0.0.1:1 127.0.0.1:1", "127.0.0.2:1", Judgement::Dropped),
+            ("10.0.0.1:1", "169.254.169.254:80", Judgement::Dropped),
+            ("10.0.0.1:1", "[fe80::1]:8442", Judgement::Dropped),
+            // A sandbox; and a node that does not know yet where it is.
+            ("127.0.0.1:1", "127.0.0.2:1", Judgement::Addition),
+            ("", "127.0.0.2:1", Judgement::Addition),
+            ("127.0.0.1:1", "169.254.169.254:80", Judgement::Dropped),
+        ] {
+            assert_eq!(judged(own, told), want, "{own:?} {told:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::address::{Loopback, usable};
 use crate::name::Name;
 
 /// The addresses of one node: at most these, the preferred one first.
@@ -170,6 +171,21 @@ impl Identity {
     /// Where it listens, the preferred address first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.node.addresses
+    }
+
+    /// Where this node would lead `own` astray, if it is told of or says so of itself: to a process of
+    /// `own`'s machine, or to whatever there is on its link. Loopback addresses lead to nodes in a sandbox
+    /// only, where `own` has no other either.
+    pub(super) fn astray(&self, own: &Self) -> Option<SocketAddr> {
+        let mut here = own.addresses().iter();
+        let loopback = if here.all(|at| at.ip().to_canonical().is_loopback()) {
+            Loopback::Allowed
+        } else {
+            Loopback::Refused
+        };
+        let mut there = self.addresses().iter();
+        let astray = there.find(|at| usable(at.ip(), loopback).is_err());
+        astray.copied()
     }
 
     /// The same node in a later generation.

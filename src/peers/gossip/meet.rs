@@ -75,6 +75,9 @@ impl<L: Ledger> Gossip<L> {
         now: Duration,
         out: &mut Vec<Output>,
     ) {
+        if !self.is_elsewhere(me, out) {
+            return;
+        }
         self.contacts.prove(me, now);
         let member = self.held(me.tag());
         let is_member = member.is_some_and(|held| held.id() == me && held.state() != State::Down);

@@ -260,6 +260,16 @@ impl<L: Ledger> Gossip<L> {
         addresses
     }
 
+    /// Whether a peer says of itself that it is where somebody else can be.
+    fn is_elsewhere(&self, peer: &Identity, out: &mut Vec<Output>) -> bool {
+        let astray = peer.astray(self.identity());
+        if let Some(address) = astray {
+            let error = IdentityError::Address(address);
+            refuse(out, peer.who(), error.into());
+        }
+        astray.is_none()
+    }
+
     /// A time that differs from node to node and from round to round, by up to a part of it.
     fn jittered(&mut self, time: Duration, part: u32) -> Duration {
         let off = time / part;

@@ -6,9 +6,9 @@ use foca::{AccumulatingRuntime, Member, Message, OwnedNotification, State, Timer
 
 use super::gate::{Judgement, LEAP, Packet, judge};
 use super::identity::{Identity, Tag, Who};
-use super::pace::{REFUTES, TELLS};
+use super::pace::{REFUTES, RELAYS, TELLS};
 use super::timers::Round;
-use super::wire::Frame;
+use super::wire::{Frame, PACKET};
 use super::{Gossip, Ledger, MEMBERS, Output, Refusal, refuse};
 
 impl<L: Ledger> Gossip<L> {
@@ -21,17 +21,30 @@ impl<L: Ledger> Gossip<L> {
         now: Duration,
         out: &mut Vec<Output>,
     ) {
+        if bytes.len() > PACKET {
+            let what = format!("{} bytes, and at most {PACKET} are sent", bytes.len());
+            return refuse(out, from, Refusal::Packet(what));
+        }
         let Some(packet) = Packet::parse(bytes) else {
             let what = "its parts do not fit".to_owned();
             return refuse(out, from, Refusal::Packet(what));
         };
         let sender = &packet.header.src;
+        if !self.is_elsewhere(sender, out) {
+            return;
+        }
         self.contacts.prove(sender, now);
         self.take(from, packet.records, ledger, now, out);
         let dials_a_stranger = packet.sends_to().is_some_and(|third| {
             let held = self.held(third.tag());
             third.tag() != self.identity().tag() && held.is_none_or(|held| held.id() != third)
         });
+        if packet.sends_to().is_some() {
+            let teller = self.contacts.hear(from, now);
+            if !teller.relays.take(1, RELAYS, now) {
+                return;
+            }
+        }
         let alarm =
             packet.header.message == Message::TurnUndead && packet.header.dst == *self.identity();
         if dials_a_stranger || alarm && !self.refutes.take(1, REFUTES, now) {
@@ -90,10 +103,19 @@ impl<L: Ledger> Gossip<L> {
         let mut outbid = None;
         let mut passes = Vec::with_capacity(packet.told.len());
         let mut added = 1;
+        let teller = packet.header.src.who();
         for (member, _) in &packet.told {
-            let judgement = judge(member, self.identity(), self.held(member.id().tag()));
+            // What it costs to look at them is allowed as they are. Of this node itself it costs nothing.
+            let may_tell = self.contacts.hear(teller, now).tells.left(1, TELLS, now);
+            if !may_tell && member.id().tag() != self.identity().tag() {
+                passes.push(false);
+                continue;
+            }
+            let held = self.held(member.id().tag());
+            let who = member.id().who();
+            let judgement = judge(member, self.identity(), held, || self.is_master(who));
             let room = judgement != Judgement::Addition || self.is_room(added + 1);
-            let teller = self.contacts.hear(packet.header.src.who(), now);
+            let teller = self.contacts.hear(teller, now);
             passes.push(match judgement {
                 Judgement::Change => teller.tells.take(1, TELLS, now),
                 Judgement::Addition => {
@@ -110,6 +132,12 @@ impl<L: Ledger> Gossip<L> {
             });
         }
         (passes, outbid)
+    }
+
+    /// Whether its record, the cluster file, or a certificate that it has shown says that this is a master.
+    fn is_master(&self, who: &Who) -> bool {
+        let signed = matches!(who, Who::Master(name) if self.masters.contains_key(name));
+        signed || matches!(who, Who::Master(_)) && self.contacts.get(who).is_some()
     }
 
     fn is_room(&self, many: usize) -> bool {

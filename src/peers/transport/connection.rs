@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::counters::{Counters, Failure};
-use super::pool::{End, Id, New};
+use super::pool::{End, Id, Key, New};
 use super::shared::{Shared, lock};
 use super::stream::{self, Halves, Reader};
 use super::tls::Stream;
@@ -36,9 +36,16 @@ enum Over {
 pub(super) async fn run(shared: &Arc<Shared>, open: Open, dialled: bool) {
     let Open { halves, peer, at } = open;
     let now = Instant::now();
-    let new = lock(&shared.pool).connected(&peer, shared.own.peer().as_ref(), at, dialled, now);
-    let Some(New { id, wake, end }) = new else {
-        return;
+    let own = shared.own.peer();
+    let new = {
+        let mut pool = lock(&shared.pool);
+        let new = pool.connected(&peer, own.as_ref(), at, dialled, now);
+        new.ok_or_else(|| pool.give_up(&Key::Peer(peer.clone())))
+    };
+    let New { id, wake, end } = match new {
+        Ok(new) => new,
+        // It is cut off, and what waits for it would wait for nothing.
+        Err(dropped) => return Counters::more(&shared.counters.dropped, dropped),
     };
     Counters::one(if dialled {
         &shared.counters.dialled

@@ -321,6 +321,47 @@ fn time_counts_at_first_sight_only() {
 }
 
 #[test]
+fn a_word_about_a_master_can_be_undone() {
+    let ca = authority("kubernetes");
+    let thief = pair(&ca, "m2");
+    let by = |time| trust(&[&ca]).at(time);
+    let at_now = by(Time::At(NOW));
+    let last = (NOW + AHEAD).unsigned_abs();
+    let removed = |version| thief.say(&statement("m1", version, Says::Removed));
+    let replaced =
+        |version, not_before| thief.say(&statement("m1", version, Says::Replaced { not_before }));
+    for record in [
+        removed(7),
+        removed(last),
+        replaced(last, NOW + AHEAD),
+        replaced(7, i64::MIN),
+        // Of itself a master may say what it likes: a replacement takes it away.
+        thief.say(&at("m2", u64::MAX, "10.77.0.12")),
+    ] {
+        assert_eq!(judged(&record, &at_now), Ok(master("m2")));
+    }
+    for (record, want) in [
+        (removed(last + 1), "its version is more than a day ahead"),
+        (removed(u64::MAX), "its version"),
+        (removed(i64::MAX.unsigned_abs()), "its version"),
+        (replaced(u64::MAX, NOW), "its version"),
+        (
+            replaced(7, NOW + AHEAD + 1),
+            "its cutoff is more than a day",
+        ),
+        (replaced(7, i64::MAX), "its cutoff"),
+        (replaced(u64::MAX, i64::MAX), "its version"),
+    ] {
+        refused(&record, &at_now, want);
+        // A day later it may count, unless it is for ever.
+        for time in [Time::Any, Time::AtLeast(NOW)] {
+            assert!(judged(&record, &by(time)).is_ok());
+        }
+    }
+    assert!(judged(&removed(last + 1), &by(Time::At(NOW + 1))).is_ok());
+}
+
+#[test]
 fn what_is_no_record_is_refused_before_any_of_it_is_believed() {
     let ca = authority("kubernetes");
     let m1 = pair(&ca, "m1");

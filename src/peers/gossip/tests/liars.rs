@@ -9,7 +9,7 @@ use super::world::ledger::record;
 use super::world::{self, World};
 use super::{gossip, identity, invented, packet, seconds, settled, total};
 use crate::peers::gossip::gate::LEAP;
-use crate::peers::gossip::wire::{Digests, Frame};
+use crate::peers::gossip::wire::{Digests, Frame, PACKET};
 use crate::peers::gossip::{FRAME, Identity, Input, Ledger, MEMBERS, Output, Refusal, Who, sender};
 
 #[test]
@@ -22,7 +22,7 @@ fn invented_members_stay_few_and_go() {
                 .collect();
             let (from, to) = (identity(&world, 9), identity(&world, 4));
             let lie = gossip(&from, &to, &told[..]);
-            assert!(lie.len() <= FRAME);
+            assert!(lie.len() <= PACKET);
             world.arrives(9, 4, &lie);
         }
         world.pass(Duration::from_millis(100));
@@ -324,7 +324,7 @@ fn masters_are_those_with_records_or_certificates() {
     let (from, to) = (identity(&world, 5), identity(&world, 0));
     let lie = gossip(&from, &to, &[Member::alive(invented.clone())]);
     world.arrives(5, 0, &lie);
-    assert!(world.nodes[0].gossip.held(invented.tag()).is_some());
+    assert!(world.nodes[0].gossip.held(invented.tag()).is_none());
     let others = world.nodes[0].gossip.other_masters();
     assert_eq!(others, [world.who(1), world.who(2)].into());
     // By its record.
@@ -336,4 +336,123 @@ fn masters_are_those_with_records_or_certificates() {
             .other_masters()
             .contains(invented.who())
     );
+}
+
+#[test]
+fn invented_masters_are_none() {
+    let mut world = settled(6, 31);
+    let name = |number: usize| format!("master-{number}.prod.k8s.internal");
+    let invented: Vec<_> = (50..100)
+        .map(|number| {
+            let who = Who::Master(crate::name::Name::parse(&name(number)).unwrap());
+            let at = vec!["192.0.2.1:8442".parse().unwrap()];
+            Member::alive(Identity::new(who, 1, at).unwrap())
+        })
+        .collect();
+    let (from, to) = (identity(&world, 5), identity(&world, 0));
+    let before = total(&world.nodes[0].gossip);
+    world.arrives(5, 0, &gossip(&from, &to, &invented));
+    assert_eq!(total(&world.nodes[0].gossip), before);
+    // One that speaks is believed: its certificate says so.
+    let speaks = packet(invented[0].id(), &to, Message::Announce, &[], &[]);
+    let node = &mut world.nodes[0];
+    let input = Input::Frame {
+        from: invented[0].id().who(),
+        bytes: &speaks,
+    };
+    node.gossip.handle(input, &mut node.ledger, world.now);
+    assert_eq!(total(&world.nodes[0].gossip), before + 1);
+}
+
+#[test]
+fn nobody_has_a_node_probe_others_without_end() {
+    let mut world = settled(6, 32);
+    let (from, to) = (identity(&world, 5), identity(&world, 0));
+    let target = identity(&world, 3);
+    let mut sent = 0;
+    for _ in 0..500 {
+        let message = Message::PingReq {
+            target: target.clone(),
+            probe_number: 1,
+        };
+        let asks = packet(&from, &to, message, &[], &[]);
+        let node = &mut world.nodes[0];
+        let input = Input::Frame {
+            from: from.who(),
+            bytes: &asks,
+        };
+        let outputs = node.gossip.handle(input, &mut node.ledger, world.now);
+        let to_it =
+            |output: &&Output| matches!(output, Output::Send { to, .. } if to == target.who());
+        sent += outputs.iter().filter(to_it).count();
+    }
+    assert!((1..=64).contains(&sent), "{sent}");
+}
+
+#[test]
+fn who_says_that_it_is_on_this_machine_is_not_heard() {
+    let mut world = settled(6, 33);
+    let to = identity(&world, 0);
+    for at in [
+        "127.0.0.1:22",
+        "[::1]:22",
+        "169.254.169.254:80",
+        "[fe80::1]:1",
+    ] {
+        let own = identity(&world, 5);
+        let at = vec![at.parse().unwrap()];
+        let astray = Identity::new(own.who().clone(), own.generation() + 1, at.clone()).unwrap();
+        let digest = [0; 32];
+        let compare = Frame::Compare {
+            me: astray.clone(),
+            digest,
+        };
+        for frame in [
+            compare.encode(),
+            packet(&astray, &to, Message::Announce, &[], &[]),
+        ] {
+            let node = &mut world.nodes[0];
+            let input = Input::Frame {
+                from: own.who(),
+                bytes: &frame,
+            };
+            let outputs = node.gossip.handle(input, &mut node.ledger, world.now);
+            assert!(
+                matches!(
+                    outputs[..],
+                    [Output::Refused {
+                        why: Refusal::Identity(_),
+                        ..
+                    }]
+                ),
+                "{outputs:?}"
+            );
+            assert!(!node.gossip.addresses(own.who()).contains(&at[0]));
+        }
+    }
+}
+
+#[test]
+fn packets_that_are_longer_than_any_are_refused() {
+    let mut world = settled(6, 34);
+    let told: Vec<_> = (0..250)
+        .map(|number| Member::alive(invented(number, 1)))
+        .collect();
+    let (from, to) = (identity(&world, 5), identity(&world, 0));
+    let lie = gossip(&from, &to, &told);
+    assert!(lie.len() > PACKET && lie.len() <= FRAME, "{}", lie.len());
+    let before = total(&world.nodes[0].gossip);
+    world.keep(0);
+    world.arrives(5, 0, &lie);
+    assert_eq!(total(&world.nodes[0].gossip), before);
+    let refused = |output: &Output| {
+        matches!(
+            output,
+            Output::Refused {
+                why: Refusal::Packet(_),
+                ..
+            }
+        )
+    };
+    assert!(world.nodes[0].saw.iter().any(refused));
 }

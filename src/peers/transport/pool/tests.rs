@@ -214,6 +214,16 @@ fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
     world.pool.bar(&node("a"), world.now);
     assert!(world.connected("a", false).is_none());
     assert!(world.connected("b", false).is_some());
+    // What waits for it does not count for ever.
+    world.pool.finished(a.id);
+    world.pool.closed(a.id);
+    world.pool.finished(again.id);
+    world.pool.closed(again.id);
+    world.push(to("a"));
+    assert_eq!(world.pool.bytes, 1);
+    assert!(world.connected("a", true).is_none());
+    assert_eq!(world.pool.give_up(&Key::Peer(node("a"))), 1);
+    assert_eq!(world.pool.bytes, 0);
     world.later(limits.flood);
     assert!(world.connected("a", false).is_some());
 }
