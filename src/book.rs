@@ -10,8 +10,9 @@
 //!    newer record of that master comes.
 //! 3. Cluster file and upstream names, while the master has no signed record.
 //!
-//! Of its own master a node knows better than any record: its interface, and what is told on the machine
-//! itself, move it at once, and a record is signed afterwards.
+//! Of its own master a node knows better than any record: its interface, what is told on the machine
+//! itself, and what its cluster file or the upstream name says anew, move it at once, and a record is
+//! signed afterwards.
 //!
 //! # Invariants
 //!
@@ -94,6 +95,9 @@ pub struct Book {
     /// What signed records say now.
     #[serde(default)]
     pub signed: BTreeMap<Name, Signed>,
+    /// This node's master, as it was told with the records; none on a worker and where no record counts.
+    #[serde(default)]
+    pub own: Option<Name>,
 }
 
 /// Something that may change the book.
@@ -274,9 +278,9 @@ impl Book {
     fn hear(&mut self, origin: Origin, name: &Name, addresses: &[IpAddr], now: u64) {
         let addresses = without_repeats(addresses);
         let said = self.said.entry(origin).or_default();
-        let news = said.get(name) != Some(&addresses) || !self.records.contains_key(name);
-        said.insert(name.clone(), addresses.clone());
-        if news && self.believes(origin, name) {
+        let before = said.insert(name.clone(), addresses.clone());
+        let news = before.as_ref() != Some(&addresses) || !self.records.contains_key(name);
+        if news && self.believes(origin, name, before.is_some()) {
             self.put(origin, name, addresses, now);
         }
     }

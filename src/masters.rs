@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::book::{Book, Origin, Rejection};
 use crate::clock;
 use crate::config::cluster::Master;
+use crate::config::routes::Mode;
 use crate::config::{Cluster, reserved};
 use crate::name::Name;
 use crate::view::View;
@@ -74,7 +75,17 @@ pub fn problems(view: &View) -> Vec<String> {
             own.label()
         )
     });
-    refused.chain(removed).collect()
+    let direct = cluster.routes.mode == Mode::Direct;
+    let added = cluster.masters.iter().filter(|master| {
+        direct && master.stable.is_none() && !view.book.declared.contains(&master.name)
+    });
+    let unstable = added.map(|master| {
+        format!(
+            "{} was added by its signed record and has no stable address on this node: add its line, with `stable`, to this node's cluster file",
+            master.name
+        )
+    });
+    refused.chain(removed).chain(unstable).collect()
 }
 
 /// That what an operator said of a master is an override, and until when; `None` where it is none.
@@ -225,6 +236,20 @@ mod tests {
         let servers = crate::surface::haproxy::render::servers(&view);
         let servers: Vec<_> = servers.iter().map(|server| server.label.as_str()).collect();
         assert_eq!(servers, ["master-1", "master-3"]);
+    }
+
+    #[test]
+    fn with_direct_routes_an_added_master_without_a_stable_address_is_told() {
+        let mut view = recorded(&[("b.k8s.internal", "10.77.0.9")]);
+        assert_eq!(problems(&view), [""; 0]);
+        let mut cluster = Cluster::clone(&view.cluster);
+        cluster.routes.mode = Mode::Direct;
+        view.cluster = cluster.into();
+        let told = problems(&view);
+        // Those of the file are checked when it is read.
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("b.k8s.internal was added"), "{told:?}");
+        assert!(told[0].contains("`stable`"), "{told:?}");
     }
 
     #[test]

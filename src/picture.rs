@@ -112,9 +112,21 @@ fn master_status(
         changed: record.map(|record| clock::rfc3339(record.version)),
         age_seconds: record.map(|record| now.saturating_sub(record.version)),
         record: signed(&view.book, &master.name),
+        file_addresses: outdated(view, &master.name).to_vec(),
         added: !view.book.declared.contains(&master.name),
         follows: master.follow.clone(),
         upstream_error: upstream_errors.get(&master.name).cloned(),
+    }
+}
+
+/// What the cluster file says of another node's master against its signed record.
+fn outdated<'a>(view: &'a View, name: &Name) -> &'a [IpAddr] {
+    let record = view.book.signed_addresses(name);
+    let said = view.book.said.get(&Origin::ClusterFile);
+    let said = said.and_then(|said| said.get(name));
+    match (record, said) {
+        (Some(record), Some(said)) if record != said && view.node.master() != Some(name) => said,
+        _ => &[],
     }
 }
 

@@ -111,6 +111,10 @@ pub struct MasterStatus {
     /// The master's signed record, also where it is overridden; absent while it has none.
     #[serde(default)]
     pub record: Option<RecordStatus>,
+    /// What the cluster file says of another node's master, where its signed record says something else and
+    /// counts; else empty.
+    #[serde(default)]
+    pub file_addresses: Vec<IpAddr>,
     /// Whether only its signed record makes it a master: the cluster file does not name it.
     #[serde(default)]
     pub added: bool,

@@ -64,12 +64,18 @@ impl Book {
         self.added().chain(removed).collect()
     }
 
-    /// Whether a source may move a master now.
-    pub(super) fn believes(&self, origin: Origin, name: &Name) -> bool {
+    /// Whether what a source says anew may move a master now; `spoke` tells whether it had said anything
+    /// of that master before.
+    pub(super) fn believes(&self, origin: Origin, name: &Name, spoke: bool) -> bool {
         match self.signed.get(name).map(|signed| &signed.says) {
             None => true,
-            // This node knows better where its own master is.
-            Some(Says::At(_)) => origin == Origin::Interface,
+            // This node knows better where its own master is. The first word of an upstream name is no news
+            // beside a record: it may be older, and is heard first where state was lost.
+            Some(Says::At(_)) => match origin {
+                Origin::Interface => true,
+                Origin::Upstream => spoke && self.own.as_ref() == Some(name),
+                _ => self.own.as_ref() == Some(name),
+            },
             Some(Says::Removed) => false,
         }
     }
@@ -91,13 +97,14 @@ impl Book {
             }
         }
         let before = std::mem::replace(&mut self.signed, signed);
+        self.own = own.cloned();
         for name in records.keys() {
             if self.signed_addresses(name).is_none() {
                 continue;
             }
             let follows = if own == Some(name) {
                 self.recall(&[Origin::Interface], name, now);
-                self.own_follows(name)
+                self.own_follows(name, before.get(name))
             } else {
                 self.follows(name, before.get(name))
             };
@@ -129,11 +136,13 @@ impl Book {
         !overridden || before.map(version) < self.signed.get(name).map(version)
     }
 
-    /// Whether this node's own master is where its record says, or nobody here has said where it is.
-    fn own_follows(&self, name: &Name) -> bool {
+    /// Whether this node's own master is where its record says, or nobody here has said where it is since
+    /// it had one; `before` is what its record said until now.
+    fn own_follows(&self, name: &Name, before: Option<&Signed>) -> bool {
+        let had_one = before.is_some_and(|before| matches!(before.says, Says::At(_)));
         self.records.get(name).is_none_or(|current| {
-            matches!(current.origin, Origin::ClusterFile | Origin::Upstream)
-                || self.signed_addresses(name) == Some(&current.addresses)
+            let passive = matches!(current.origin, Origin::ClusterFile | Origin::Upstream);
+            passive && !had_one || self.signed_addresses(name) == Some(&current.addresses)
         })
     }
 

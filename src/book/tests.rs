@@ -417,6 +417,73 @@ fn of_its_own_master_a_node_knows_better_than_a_record() {
 }
 
 #[test]
+fn what_its_file_or_upstream_says_anew_moves_a_nodes_own_master_and_no_other() {
+    let file = |a| declared(&[("m1.x", a), ("m2.x", "10.0.0.2")]);
+    let up = |a| observed(Origin::Upstream, "m1.x", a);
+    let signed = |a, version| recorded_on("m1.x", &[("m1.x", a, version), ("m2.x", "10.0.0.2", 5)]);
+    let record = signed("10.0.0.5", 5);
+    for (events, want) in [
+        // The file as it was.
+        (vec![record.clone(), file("10.0.0.1")], "10.0.0.5 record"),
+        (
+            vec![record.clone(), file("10.0.0.5 fd00::5")],
+            "10.0.0.5 fd00::5 cluster-file",
+        ),
+        // It stays where it is until that is signed, also when the old record comes again.
+        (
+            vec![record.clone(), file("10.0.0.7"), record.clone()],
+            "10.0.0.7 cluster-file",
+        ),
+        (
+            vec![record.clone(), file("10.0.0.7"), signed("10.0.0.7", 2000)],
+            "10.0.0.7 record",
+        ),
+        (
+            vec![
+                record.clone(),
+                file("10.0.0.7"),
+                signed("10.0.0.7", 2000),
+                file("10.0.0.7"),
+            ],
+            "10.0.0.7 record",
+        ),
+        // An upstream name: what it said last is no news, nor is its first word beside a record.
+        (
+            vec![up("10.0.0.6"), record.clone(), up("10.0.0.6")],
+            "10.0.0.5 record",
+        ),
+        (vec![record.clone(), up("10.0.0.6")], "10.0.0.5 record"),
+        (
+            vec![up("10.0.0.6"), record.clone(), up("10.0.0.7")],
+            "10.0.0.7 upstream",
+        ),
+        (
+            vec![
+                up("10.0.0.6"),
+                record.clone(),
+                up("10.0.0.7"),
+                record.clone(),
+            ],
+            "10.0.0.7 upstream",
+        ),
+    ] {
+        let history = [vec![file("10.0.0.1")], events].concat();
+        let book = after(&history);
+        assert_eq!(entry(&book, "m1.x"), want, "{history:?}");
+        let (entry, signed) = (&book.records[&name("m1.x")], &book.signed[&name("m1.x")]);
+        assert!(entry.origin == Origin::Record || entry.version > signed.version);
+    }
+    // Of others it only takes notice.
+    let book = after(&[
+        file("10.0.0.1"),
+        record,
+        declared(&[("m1.x", "10.0.0.1"), ("m2.x", "10.0.0.22")]),
+    ]);
+    assert_eq!(entry(&book, "m2.x"), "10.0.0.2 record");
+    assert_eq!(entry(&book, "m1.x"), "10.0.0.5 record");
+}
+
+#[test]
 fn whoever_waits_learns_that_a_record_contradicts_its_master() {
     let book = after(&[
         declared(&[("m1.x", "10.0.0.1")]),
@@ -516,7 +583,8 @@ proptest! {
                 let by_record = matches!(event, Event::Recorded { .. });
                 if name.label() == OWN && by_record
                     && let Some(old) = old
-                    && !matches!(old.origin, Origin::ClusterFile | Origin::Upstream)
+                    && (book.signed_addresses(name).is_some()
+                        || !matches!(old.origin, Origin::ClusterFile | Origin::Upstream))
                 {
                     prop_assert_eq!(&record.addresses, &old.addresses, "moved by a record");
                 }

@@ -109,6 +109,7 @@ fn book_of(status: &Status) -> Book {
         said: BTreeMap::new(),
         declared: declared.map(|master| master.name.clone()).collect(),
         signed: signed.chain(removed).collect(),
+        own: status.node.name.clone(),
     }
 }
 

@@ -292,6 +292,13 @@ fn signed(status: &Status) -> Vec<String> {
                 output::addresses(&record.addresses)
             ));
         }
+        if let (false, Some(record)) = (master.file_addresses.is_empty(), &master.record) {
+            lines.push(format!(
+                "{name}: the cluster file says {}, its own record says {}, which counts",
+                output::addresses(&master.file_addresses),
+                output::addresses(&record.addresses)
+            ));
+        }
         if master.added {
             lines.push(format!(
                 "{name}: a master by its signed record; the cluster file does not name it"
