@@ -50,7 +50,7 @@ fn status_as_json_has_the_documented_keys() {
         "addresses",
         "ageSeconds",
         "changed",
-            "fileAddresses",
+        "fileAddresses",
         "follows",
         "name",
         "origin",
