@@ -113,6 +113,7 @@ fn a_haproxy_that_hangs_does_not_hold_the_next_event() {
         haproxy.signal(signal);
     };
     group(rustix::process::Signal::STOP);
+    let stopped = std::time::Instant::now();
     // The first event is on its way to HAProxy, and no answer comes.
     let mut first = sandbox
         .command(&["event", "master-1", "127.77.0.81"])
@@ -130,10 +131,15 @@ fn a_haproxy_that_hangs_does_not_hold_the_next_event() {
     until("the second address in DNS and hosts", || {
         sandbox.dns("master-2").contains("127.77.0.82") && sandbox.hosts().contains("127.77.0.82")
     });
+    // Each talk with HAProxy is given up after three seconds, which a busy machine may have taken to get here.
+    let gave_up = stopped.elapsed() >= std::time::Duration::from_secs(3);
     let waiting = second.try_wait().unwrap().is_none();
     group(rustix::process::Signal::CONT);
     let codes = [first.wait().unwrap().code(), second.wait().unwrap().code()];
-    assert!(waiting, "the second was shown before HAProxy had answered");
+    assert!(
+        waiting || gave_up,
+        "the second was shown before HAProxy had answered"
+    );
     assert!(codes.iter().all(Option::is_some), "{codes:?}");
     until("HAProxy has both", || {
         let servers = sandbox.status()["servers"].to_string();
