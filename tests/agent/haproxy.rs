@@ -104,14 +104,23 @@ fn a_haproxy_that_hangs_does_not_hold_the_next_event() {
     let _agent = sandbox.agent();
     let haproxy = sandbox.haproxy();
     let group = |signal| {
-        // The master process and its worker.
+        // The master process first: while it stands it makes no other worker.
+        haproxy.signal(signal);
+        let stat = format!("/proc/{}/stat", haproxy.pid());
+        let stopped = signal == rustix::process::Signal::STOP;
+        until("HAProxy's master stands or goes on", || {
+            std::fs::read_to_string(&stat).unwrap().contains(") T ") == stopped
+        });
         let workers = format!("/proc/{0}/task/{0}/children", haproxy.pid());
         for pid in std::fs::read_to_string(workers).unwrap().split_whitespace() {
             let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
             rustix::process::kill_process(pid, signal).unwrap();
         }
-        haproxy.signal(signal);
     };
+    until("HAProxy's worker runs", || {
+        let servers = sandbox.status()["servers"].to_string();
+        servers.contains("127.77.0.11")
+    });
     group(rustix::process::Signal::STOP);
     let stopped = std::time::Instant::now();
     // The first event is on its way to HAProxy, and no answer comes.
