@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stayput::clock;
 
 use crate::masters::{addresses, at, cluster, json, keep, node, shown, stored};
-use crate::support::here;
+use crate::support::{here, until};
 
 const WITHOUT: &str = "--without-etcd";
 
@@ -75,6 +75,8 @@ fn a_master_is_removed_and_its_name_given_to_a_new_machine() {
     let late = give(first, &late);
     assert_eq!(late["records"][0]["verdict"], "news", "{late}");
     assert_eq!(shown(first, 2).unwrap().1, "cluster-file");
+    // Certificates begin in whole seconds, and this one has to begin later than the old one.
+    until("the next second", || clock::unix_now() > begun);
     masters[1]
         .stayput(&["certs", "renew", "--force", "stayput"])
         .good();
@@ -165,4 +167,28 @@ fn a_master_may_remove_itself_as_its_last_word() {
     assert_eq!(said["signer"], said["master"], "{said}");
     assert_eq!(code, 0, "{said}");
     assert_eq!(shown(&masters[0], 1), None);
+}
+
+#[test]
+fn where_peers_are_off_nothing_is_signed_and_it_is_said() {
+    if !here(false, &[]) {
+        return;
+    }
+    let masters = cluster(2);
+    let first = &masters[0];
+    let file = first.path("etc/stayput/cluster.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text: Vec<&str> = text.lines().filter(|l| !l.starts_with("peers:")).collect();
+    std::fs::write(&file, text.join("\n") + "\npeers: {mode: off}\n").unwrap();
+    for order in [
+        &["remove", "master-2", WITHOUT][..],
+        &["replace", "master-2"],
+    ] {
+        let err = first.stayput(order).refused(65);
+        assert!(err.contains("peers.mode is off"), "{err}");
+    }
+    assert_eq!(stored(first), None);
+    let said = first.stayput(&["peers"]);
+    assert_eq!(said.code, 69, "{said:?}");
+    assert!(said.out.starts_with("peers.mode is off"), "{said:?}");
 }

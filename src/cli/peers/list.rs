@@ -8,6 +8,7 @@ use super::held;
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output};
 use crate::clock;
+use crate::config::peers::Mode;
 use crate::peers::control::SERVICE;
 use crate::peers::control::message::{Kind, Member, Peers, Record, Records};
 use crate::peers::ledger::Ledger;
@@ -24,6 +25,9 @@ struct Listed {
     /// SHA-256 of all records.
     digest: String,
     records: Vec<Record>,
+    /// Whether the cluster file turns it off.
+    #[serde(skip)]
+    off: bool,
     /// What could not be shown, and why.
     notices: Vec<String>,
 }
@@ -39,6 +43,7 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
                     peers: Some(peers),
                     digest,
                     records,
+                    off: false,
                     notices: Vec::new(),
                 });
             }
@@ -60,6 +65,7 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
             peers: None,
             digest: records.digest,
             records: records.records,
+            off: cluster.peers.mode == Mode::Off,
             notices,
         })
     })?;
@@ -74,6 +80,10 @@ pub(super) fn list(context: &Context) -> Result<u8, Failure> {
 fn text(listed: &Listed) -> String {
     let mut text = match &listed.peers {
         Some(peers) => heading(peers) + "\n" + &members(peers),
+        None if listed.off => format!(
+            "peers.mode is off in the cluster file, and no node speaks or listens; this is what {} holds\n",
+            store::PATH
+        ),
         None => format!(
             "no peers process runs on this node (`systemctl start stayput-peers`); this is what {} holds\n",
             store::PATH

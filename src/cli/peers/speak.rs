@@ -11,6 +11,7 @@ use crate::book::Says as Said;
 use crate::cli::context::{Context, Failure};
 use crate::cli::{exit, show};
 use crate::clock;
+use crate::config::peers::Mode;
 use crate::name::Name;
 use crate::peers::control::message::{Kind, Word, base64};
 use crate::peers::ledger::Ledger;
@@ -92,6 +93,10 @@ impl Speaker {
             );
             return Err(Failure::new(exit::BAD_DATA, text));
         };
+        if cluster.peers.mode == Mode::Off {
+            let text = "peers.mode is off in the cluster file, where no signed record counts; nothing is signed: take the master out of the file, or turn peers on";
+            return Err(Failure::new(exit::BAD_DATA, text));
+        }
         let signer = Signer::load(&root, &cluster.domain)?;
         let begun = signer.certificate().certificate.not_before;
         let trust = held::trust(&root, &cluster, Some(begun))?;

@@ -67,13 +67,13 @@ pub(super) const ASKS: Rate = Rate {
     burst: 1024,
     every: Duration::from_millis(16),
 };
-/// Records that were not to be believed: above this nothing of a peer's is judged any more.
 /// Probes for others, and the answers to them: one that is asked of this node takes another's probe that
 /// failed.
 pub(super) const RELAYS: Rate = Rate {
     burst: 64,
     every: Duration::from_millis(200),
 };
+/// Records that were not to be believed: above this nothing of a peer's is judged any more.
 pub(super) const LIES: Rate = Rate {
     burst: 16,
     every: Duration::from_secs(10),
