@@ -1,0 +1,286 @@
+//! The nodes: what they are, where they are, and what their books say.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::issue::issue;
+use crate::measured::measured;
+use crate::namespace::Namespace;
+use crate::node::Node;
+use crate::support::{Process, STAYPUT, eventually, here, run, until};
+
+/// Where each master is, by its label.
+pub(crate) type Book = BTreeMap<String, String>;
+
+pub(crate) const NAMES: [&str; 5] = ["master-1", "master-2", "master-3", "worker-1", "worker-2"];
+pub(crate) const MASTERS: usize = 3;
+const BEFORE: [u8; 5] = [11, 12, 13, 21, 22];
+
+pub(crate) const CLUSTER: &str = "domain: prod.k8s.internal
+endpoint: {name: api, port: 8443}
+masters:
+  - {name: master-1, address: 10.77.0.11}
+  - {name: master-2, address: 10.77.0.12}
+  - {name: master-3, address: 10.77.0.13}
+dns: {listen: [\"127.0.0.1:53\"]}
+haproxy: {reload: []}
+";
+
+pub(crate) const NO_MULTICAST: &str = "peers: {multicast: false}\n";
+
+/// Two such clusters at a time would be too much for a small machine.
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn possible() -> bool {
+    here(true, &["ip", "unshare", "setpriv", "haproxy"])
+}
+
+/// A node, and where it is.
+pub(crate) struct Member {
+    // Ends before its namespace.
+    pub(crate) peers: Option<Process>,
+    pub(crate) node: Node,
+    pub(crate) at: u8,
+}
+
+pub(crate) struct Lab {
+    pub(crate) members: Vec<Member>,
+    pub(crate) bridge: Namespace,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+pub(crate) fn address(last: u8) -> String {
+    format!("10.77.0.{last}")
+}
+
+impl Lab {
+    pub(crate) fn start() -> Self {
+        Self::with("", 2)
+    }
+
+    /// With more in the cluster file, and so many workers that have joined.
+    pub(crate) fn with(more: &str, joined: usize) -> Self {
+        let cluster = format!("{CLUSTER}{more}");
+        let folder = tempfile::tempdir().unwrap();
+        let bridge = Namespace::bridge();
+        let mut nodes: Vec<Node> = NAMES
+            .into_iter()
+            .zip(BEFORE)
+            .map(|(name, at)| {
+                let namespace = bridge.node(name, &address(at));
+                Node::new(folder.path(), name, namespace, &cluster)
+            })
+            .collect();
+        issue(&nodes[..MASTERS]);
+        let read = |file: &str| nodes[0].read(&format!("etc/kubernetes/pki/{file}"));
+        let (authority, key) = (read("ca.crt"), read("ca.key"));
+        let (with, without) = nodes[MASTERS..].split_at(joined);
+        for worker in with {
+            join(worker, &authority, &key);
+        }
+        for worker in without {
+            worker.write("etc/kubernetes/pki/ca.crt", &authority);
+        }
+        for node in &mut nodes {
+            node.start_agent();
+        }
+        let members = nodes.into_iter().zip(BEFORE).map(|(node, at)| Member {
+            peers: None,
+            node,
+            at,
+        });
+        let mut lab = Self {
+            members: members.collect(),
+            bridge,
+            folder,
+        };
+        let begun = Instant::now();
+        for member in &mut lab.members {
+            member.start_peers();
+        }
+        lab.all_books_are_true("from nothing, until all hold three records", begun);
+        lab
+    }
+
+    /// The power of all nodes fails; they come back together, where they are by now.
+    pub(crate) fn comes_back(&mut self, moves: &[(usize, u8)]) {
+        for member in &self.members {
+            until("all others are known on disk", || {
+                let path = member.node.path("var/lib/stayput/peers/members");
+                let known = std::fs::read_to_string(path).unwrap_or_default();
+                let mut others = NAMES.iter().filter(|name| **name != member.node.name);
+                others.all(|name| known.contains(name))
+            });
+        }
+        for member in &mut self.members {
+            member.peers.as_mut().unwrap().kill();
+            member.node.kill();
+        }
+        self.moves(moves);
+        for member in &mut self.members {
+            member.node.start_agent();
+            member.start_peers();
+        }
+    }
+
+    /// These members, by their number, are at these addresses now; all at once.
+    pub(crate) fn moves(&mut self, moves: &[(usize, u8)]) -> Instant {
+        for (member, at) in moves {
+            self.members[*member].at = *at;
+        }
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for (member, at) in moves {
+                let namespace = &self.members[*member].node.namespace;
+                scope.spawn(|| namespace.readdress(&address(*at)));
+            }
+        });
+        self.forget_neighbours();
+        begun
+    }
+
+    pub(crate) fn forget_neighbours(&self) {
+        std::thread::scope(|scope| {
+            for member in &self.members {
+                scope.spawn(|| member.node.namespace.forget_neighbours());
+            }
+        });
+    }
+
+    /// Waits until the book of every node says where all masters are, by their own records; prints how
+    /// long that took since `begun`.
+    pub(crate) fn all_books_are_true(&mut self, what: &str, begun: Instant) {
+        let all: Vec<usize> = (0..self.members.len()).collect();
+        self.books_say(&all, &self.truth(), what);
+        measured(&format!("peers: {what}"), begun.elapsed());
+        for member in &mut self.members {
+            member.node.must_run();
+            member.peers.as_mut().unwrap().must_run();
+        }
+    }
+
+    /// Waits until the books of these nodes say so.
+    pub(crate) fn books_say(&self, nodes: &[usize], said: &Book, what: &str) {
+        for node in nodes {
+            let member = &self.members[*node];
+            let name = &member.node.name;
+            eventually(&format!("{what}: the book of {name} is {said:?}"), || {
+                let book = member.book();
+                if book == *said {
+                    Ok(())
+                } else {
+                    Err(format!("{book:?}"))
+                }
+            });
+        }
+    }
+
+    /// Where each master is.
+    pub(crate) fn truth(&self) -> Book {
+        let masters = self.members[..MASTERS].iter();
+        let place = |member: &Member| (member.node.name.clone(), address(member.at));
+        masters.map(place).collect()
+    }
+
+    /// Plugs these nodes into a bridge of the router's.
+    pub(crate) fn plug(&self, nodes: &[usize], bridge: &str) {
+        for node in nodes {
+            let link = ["link", "set", NAMES[*node], "master", bridge];
+            self.router(&link);
+        }
+    }
+
+    pub(crate) fn router(&self, arguments: &[&str]) {
+        run(Command::new("ip")
+            .args(["-n", self.bridge.name()])
+            .args(arguments))
+        .good();
+    }
+}
+
+/// What `kubeadm join` leaves on a worker that matters here: the authority, and the kubelet's certificate.
+fn join(worker: &Node, authority: &str, key: &str) {
+    let key = KeyPair::from_pem(key).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(authority, key).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let name = &mut params.distinguished_name;
+    name.push(DnType::OrganizationName, "system:nodes");
+    name.push(DnType::CommonName, format!("system:node:{}", worker.name));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = time::OffsetDateTime::now_utc() - Duration::from_mins(1);
+    params.not_after = time::OffsetDateTime::now_utc() + Duration::from_hours(1000);
+    let own = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&own, &issuer).unwrap();
+    let folder = worker.path("var/lib/kubelet/pki");
+    std::fs::create_dir_all(&folder).unwrap();
+    let both = format!("{}{}", certificate.pem(), own.serialize_pem());
+    std::fs::write(folder.join("kubelet-client-1.pem"), both).unwrap();
+    let current = folder.join("kubelet-client-current.pem");
+    std::os::unix::fs::symlink("kubelet-client-1.pem", current).unwrap();
+    worker.write("etc/kubernetes/pki/ca.crt", authority);
+}
+
+impl Member {
+    pub(crate) fn start_peers(&mut self) {
+        let mut command = self.node.command(STAYPUT);
+        let log = self.node.path("peers.log");
+        let peers = Process::start(command.args(["peers", "run"]), &log);
+        self.peers.insert(peers).ready();
+    }
+
+    /// Where the masters are by this node's book, by label; without those that have not said so themselves.
+    pub(crate) fn book(&self) -> Book {
+        let status = self.status();
+        let masters = status["masters"].as_array().into_iter().flatten();
+        let signed = masters.filter(|master| {
+            let says = &master["record"]["addresses"];
+            says == &master["addresses"] || master["origin"] == "record"
+        });
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let place = |master: &Value| {
+            let name = text(&master["name"]);
+            let label = name.split('.').next().unwrap().to_owned();
+            (label, text(&master["addresses"][0]))
+        };
+        signed.map(place).collect()
+    }
+
+    /// As the agent says it on its socket; null where it does not answer now.
+    pub(crate) fn status(&self) -> Value {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = UnixStream::connect(self.node.path("run/stayput/stayput.sock"))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = ask().unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or_default()
+    }
+
+    /// Of the agent.
+    pub(crate) fn pid(&self) -> Pid {
+        let pid = self.status()["agent"]["pid"].as_i64().unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
+    }
+
+    /// Both processes of the node sleep, or wake up.
+    pub(crate) fn signal(&self, agent: Pid, signal: Signal) {
+        self.peers.as_ref().unwrap().signal(signal);
+        kill_process(agent, signal).unwrap();
+    }
+}
