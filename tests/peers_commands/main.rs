@@ -5,6 +5,7 @@
 mod attacks;
 mod carry;
 mod etcd;
+mod joining;
 mod masters;
 mod orders;
 mod process;

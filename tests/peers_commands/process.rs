@@ -13,8 +13,8 @@ use crate::support::{Process, eventually, here, run, until};
 /// Where figures are shown, on each master's own address.
 const METRICS: u16 = 9442;
 
-struct Running {
-    node: Sandbox,
+pub(crate) struct Running {
+    pub(crate) node: Sandbox,
     address: String,
     // These end before the folder does.
     peers: Option<Process>,
@@ -28,7 +28,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(node: Sandbox, address: &str) -> Self {
+    pub(crate) fn start(node: Sandbox, address: &str) -> Self {
         let text = node.read("etc/stayput/cluster.yaml");
         let more = format!(
             "peers: {{listen: [{address}], multicast: false, metrics: \"{address}:{METRICS}\"}}\n"

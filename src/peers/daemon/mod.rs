@@ -47,7 +47,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::node::NodeSettings;
+use crate::config::NodeSettings;
 use crate::config::peers::Mode;
 use crate::config::{self, Cluster, Node};
 use crate::lock;
