@@ -65,11 +65,7 @@ impl Running {
 
     /// Processor time of the process and its descendants so far, in user and kernel mode.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        let mut ticks = 0;
-        for pid in self.family() {
-            ticks += ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?;
-        }
-        Ok(TICK * ticks)
+        self.family().into_iter().map(processor_time).sum()
     }
 
     /// The process and its descendants.
@@ -92,18 +88,7 @@ impl Running {
 
     /// Memory of the process itself.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let bytes = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-            let kilobytes: u64 = kilobytes.ok_or_else(|| format!("no {field} in {status}"))?;
-            Result::Ok(kilobytes * 1024)
-        };
-        Ok(Memory {
-            resident: bytes("VmRSS")?,
-            peak: bytes("VmHWM")?,
-            anonymous: bytes("RssAnon")?,
-        })
+        memory(self.pid())
     }
 
     /// How many threads the process has.
@@ -120,6 +105,28 @@ impl Running {
         }
         Ok(traced)
     }
+}
+
+/// Memory of one process.
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let bytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        let kilobytes: u64 = kilobytes.ok_or_else(|| format!("no {field} in {status}"))?;
+        Result::Ok(kilobytes * 1024)
+    };
+    Ok(Memory {
+        resident: bytes("VmRSS")?,
+        peak: bytes("VmHWM")?,
+        anonymous: bytes("RssAnon")?,
+    })
+}
+
+/// Processor time of one process so far, in user and kernel mode.
+pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(TICK * ticks_of(&stat)?)
 }
 
 impl Drop for Running {
