@@ -9,6 +9,7 @@ mod joining;
 mod masters;
 mod orders;
 mod process;
+mod renewal;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../agent/sandbox.rs"]
 mod sandbox;
