@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::lab::{Lab, NAMES, NO_MULTICAST, one_at_a_time, possible};
+use crate::lab::{
+    EVERYBODY_ELSEWHERE, Lab, NAMES, NO_MULTICAST, NODES, WORKERS, one_at_a_time, possible,
+};
 use crate::support::until;
 
 #[test]
@@ -17,7 +19,8 @@ fn a_network_that_is_cut_in_two_heals() {
     lab.router(&["link", "add", "other", "type", "bridge"]);
     lab.router(&["link", "set", "other", "up"]);
     let before = lab.truth();
-    lab.plug(&[0, 3], "other");
+    let (one, other) = ([0, 3, 4], [1, 2, 5, 6]);
+    lab.plug(&one, "other");
     lab.moves(&[(0, 31), (1, 32)]);
     let moved = lab.truth();
     // Each half knows its own.
@@ -26,9 +29,9 @@ fn a_network_that_is_cut_in_two_heals() {
         book.insert(name.to_owned(), moved[name].clone());
         book
     };
-    lab.books_say(&[0, 3], &with("master-1"), "one half");
-    lab.books_say(&[1, 2, 4], &with("master-2"), "the other half");
-    lab.plug(&[0, 3], "bridge");
+    lab.books_say(&one, &with("master-1"), "one half");
+    lab.books_say(&other, &with("master-2"), "the other half");
+    lab.plug(&one, "bridge");
     lab.all_books_are_true("a cut network heals", Instant::now());
 }
 
@@ -42,7 +45,7 @@ fn a_node_sleeps_through_five_changes() {
         let mut lab = Lab::start();
         let agent = lab.members[sleeper].pid();
         lab.members[sleeper].signal(agent, Signal::STOP);
-        let awake: Vec<usize> = (0..5).filter(|node| *node != sleeper).collect();
+        let awake: Vec<usize> = (0..NODES).filter(|node| *node != sleeper).collect();
         for turn in 0..5 {
             let at = 31 + u8::try_from(turn).unwrap();
             lab.moves(&[(turn % 2, at)]);
@@ -61,12 +64,12 @@ fn after_a_power_failure_all_come_back_elsewhere() {
     }
     let _turn = one_at_a_time();
     // All masters are elsewhere, and find the workers where they were.
-    let mut lab = Lab::with(NO_MULTICAST, 2);
+    let mut lab = Lab::with(NO_MULTICAST, WORKERS);
     lab.comes_back(&[(0, 31), (1, 32), (2, 33)]);
     lab.all_books_are_true("all masters come back elsewhere", Instant::now());
     drop(lab);
     let mut lab = Lab::start();
-    lab.comes_back(&[(0, 31), (1, 32), (2, 33), (3, 41), (4, 42)]);
+    lab.comes_back(&EVERYBODY_ELSEWHERE);
     lab.all_books_are_true("all nodes come back elsewhere", Instant::now());
 }
 
@@ -81,7 +84,7 @@ fn what_was_away_or_damaged_catches_up() {
     let agent = lab.members[4].pid();
     kill_process(agent, Signal::TERM).unwrap();
     lab.moves(&[(0, 31)]);
-    lab.books_say(&[0, 1, 2, 3], &lab.truth(), "where there is an agent");
+    lab.books_say(&[0, 1, 2, 3, 5, 6], &lab.truth(), "where there is an agent");
     lab.members[4].node.start_agent();
     lab.all_books_are_true("an agent was away", Instant::now());
     // A node's records are damaged while its process is away.
@@ -113,15 +116,15 @@ fn a_worker_without_a_certificate_hears_and_is_not_heard() {
         return;
     }
     let _turn = one_at_a_time();
-    let mut lab = Lab::with("", 1);
+    let mut lab = Lab::with("", WORKERS - 1);
     let begun = lab.moves(&[(0, 31)]);
     lab.all_books_are_true("a worker has no certificate, and hears multicast", begun);
     drop(lab);
     // Without multicast it pulls.
-    let mut lab = Lab::with(NO_MULTICAST, 1);
+    let mut lab = Lab::with(NO_MULTICAST, WORKERS - 1);
     let begun = lab.moves(&[(0, 31)]);
     lab.all_books_are_true("a worker has no certificate, and pulls", begun);
-    let log = lab.members[4].peers.as_ref().unwrap().log();
+    let log = lab.members.last().unwrap().peers.as_ref().unwrap().log();
     assert!(log.contains("records are only pulled"), "{log}");
     assert!(!log.contains("taking part"), "{log}");
 }

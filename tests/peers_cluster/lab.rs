@@ -16,13 +16,31 @@ use crate::measured::measured;
 use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::support::{Process, STAYPUT, eventually, here, run, until};
+use crate::surfaces::Asker;
 
 /// Where each master is, by its label.
 pub(crate) type Book = BTreeMap<String, String>;
 
-pub(crate) const NAMES: [&str; 5] = ["master-1", "master-2", "master-3", "worker-1", "worker-2"];
+pub(crate) const NODES: usize = 7;
 pub(crate) const MASTERS: usize = 3;
-const BEFORE: [u8; 5] = [11, 12, 13, 21, 22];
+pub(crate) const WORKERS: usize = NODES - MASTERS;
+pub(crate) const NAMES: [&str; NODES] = [
+    "master-1", "master-2", "master-3", "worker-1", "worker-2", "worker-3", "worker-4",
+];
+const BEFORE: [u8; NODES] = [11, 12, 13, 21, 22, 23, 24];
+
+/// Each node with an address that it has not.
+pub(crate) const EVERYBODY_ELSEWHERE: [(usize, u8); NODES] = [
+    (0, 31),
+    (1, 32),
+    (2, 33),
+    (3, 41),
+    (4, 42),
+    (5, 43),
+    (6, 44),
+];
+
+pub(crate) const DOMAIN: &str = "prod.k8s.internal";
 
 pub(crate) const CLUSTER: &str = "domain: prod.k8s.internal
 endpoint: {name: api, port: 8443}
@@ -43,7 +61,7 @@ pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 pub(crate) fn possible() -> bool {
-    here(true, &["ip", "unshare", "setpriv", "haproxy"])
+    here(true, &["ip", "unshare", "setpriv", "haproxy", "dig"])
 }
 
 /// A node, and where it is.
@@ -56,6 +74,8 @@ pub(crate) struct Member {
 
 pub(crate) struct Lab {
     pub(crate) members: Vec<Member>,
+    /// One on each node.
+    askers: Vec<Asker>,
     pub(crate) bridge: Namespace,
     pub(crate) folder: tempfile::TempDir,
 }
@@ -66,7 +86,7 @@ pub(crate) fn address(last: u8) -> String {
 
 impl Lab {
     pub(crate) fn start() -> Self {
-        Self::with("", 2)
+        Self::with("", WORKERS)
     }
 
     /// With more in the cluster file, and so many workers that have joined.
@@ -94,7 +114,10 @@ impl Lab {
         }
         for node in &mut nodes {
             node.start_agent();
+            node.start_haproxy();
         }
+        let askers = nodes.iter().map(|node| Asker::on(&node.namespace));
+        let askers = askers.collect();
         let members = nodes.into_iter().zip(BEFORE).map(|(node, at)| Member {
             peers: None,
             node,
@@ -102,6 +125,7 @@ impl Lab {
         });
         let mut lab = Self {
             members: members.collect(),
+            askers,
             bridge,
             folder,
         };
@@ -116,21 +140,14 @@ impl Lab {
     /// The power of all nodes fails; they come back together, where they are by now.
     pub(crate) fn comes_back(&mut self, moves: &[(usize, u8)]) {
         for member in &self.members {
-            until("all others are known on disk", || {
-                let path = member.node.path("var/lib/stayput/peers/members");
-                let known = std::fs::read_to_string(path).unwrap_or_default();
-                let mut others = NAMES.iter().filter(|name| **name != member.node.name);
-                others.all(|name| known.contains(name))
-            });
+            member.knows_all();
         }
         for member in &mut self.members {
-            member.peers.as_mut().unwrap().kill();
-            member.node.kill();
+            member.fails();
         }
         self.moves(moves);
         for member in &mut self.members {
-            member.node.start_agent();
-            member.start_peers();
+            member.comes_back();
         }
     }
 
@@ -158,12 +175,20 @@ impl Lab {
         });
     }
 
-    /// Waits until the book of every node says where all masters are, by their own records; prints how
-    /// long that took since `begun`.
+    /// Waits until the book of every node says where all masters are, by their own records, and until all
+    /// surfaces show it; prints how long either took since `begun`. Programs must see the same then.
     pub(crate) fn all_books_are_true(&mut self, what: &str, begun: Instant) {
         let all: Vec<usize> = (0..self.members.len()).collect();
-        self.books_say(&all, &self.truth(), what);
+        let truth = self.truth();
+        self.books_say(&all, &truth, what);
         measured(&format!("peers: {what}"), begun.elapsed());
+        self.surfaces_say(&truth, what);
+        measured(&format!("peers: {what}: all surfaces"), begun.elapsed());
+        std::thread::scope(|scope| {
+            for member in &self.members {
+                scope.spawn(|| member.node.programs_see(&truth));
+            }
+        });
         for member in &mut self.members {
             member.node.must_run();
             member.peers.as_mut().unwrap().must_run();
@@ -181,6 +206,21 @@ impl Lab {
                     Ok(())
                 } else {
                     Err(format!("{book:?}"))
+                }
+            });
+        }
+    }
+
+    /// Waits until all surfaces of all nodes say so.
+    fn surfaces_say(&self, said: &Book, what: &str) {
+        for (member, asker) in self.members.iter().zip(&self.askers) {
+            let name = &member.node.name;
+            eventually(&format!("{what}: {name} shows {said:?}"), || {
+                let wrong = member.disagreements(asker, said);
+                if wrong.is_empty() {
+                    Ok(())
+                } else {
+                    Err(wrong.join("; "))
                 }
             });
         }
@@ -238,6 +278,29 @@ impl Member {
         let log = self.node.path("peers.log");
         let peers = Process::start(command.args(["peers", "run"]), &log);
         self.peers.insert(peers).ready();
+    }
+
+    /// Waits until it knows all others also after a power failure.
+    pub(crate) fn knows_all(&self) {
+        let path = self.node.path("var/lib/stayput/peers/members");
+        until("all others are known on disk", || {
+            let known = std::fs::read_to_string(&path).unwrap_or_default();
+            let mut others = NAMES.iter().filter(|name| **name != self.node.name);
+            others.all(|name| known.contains(name))
+        });
+    }
+
+    /// Its power fails.
+    pub(crate) fn fails(&mut self) {
+        self.peers.as_mut().unwrap().kill();
+        self.node.kill();
+    }
+
+    /// It is turned on again.
+    pub(crate) fn comes_back(&mut self) {
+        self.node.start_agent();
+        self.node.start_haproxy();
+        self.start_peers();
     }
 
     /// Where the masters are by this node's book, by label; without those that have not said so themselves.

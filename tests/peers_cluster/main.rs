@@ -5,6 +5,7 @@
 
 mod attacks;
 mod away;
+mod clock;
 #[path = "../support/issue.rs"]
 mod issue;
 mod lab;
@@ -20,3 +21,4 @@ mod node;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
+mod surfaces;

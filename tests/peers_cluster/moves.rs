@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, NO_MULTICAST, one_at_a_time, possible};
+use crate::lab::{EVERYBODY_ELSEWHERE, Lab, NO_MULTICAST, WORKERS, one_at_a_time, possible};
 use crate::support::until;
 
 #[test]
@@ -12,7 +12,7 @@ fn one_two_or_all_masters_move() {
     }
     let _turn = one_at_a_time();
     // By multicast it would be easier.
-    let mut lab = Lab::with(NO_MULTICAST, 2);
+    let mut lab = Lab::with(NO_MULTICAST, WORKERS);
     let begun = lab.moves(&[(0, 31)]);
     lab.all_books_are_true("one master moves", begun);
     let begun = lab.moves(&[(1, 32), (2, 33)]);
@@ -31,10 +31,11 @@ fn everybody_moves_at_once() {
     let _turn = one_at_a_time();
     let mut lab = Lab::start();
     // Nobody is where anybody knows: only multicast is left.
-    let begun = lab.moves(&[(0, 31), (1, 32), (2, 33), (3, 41), (4, 42)]);
-    lab.all_books_are_true("all five nodes move at once", begun);
-    let begun = lab.moves(&[(0, 51), (1, 52), (2, 53), (3, 61), (4, 62)]);
-    lab.all_books_are_true("all five nodes move at once, again", begun);
+    let begun = lab.moves(&EVERYBODY_ELSEWHERE);
+    lab.all_books_are_true("all seven nodes move at once", begun);
+    let again = EVERYBODY_ELSEWHERE.map(|(node, at)| (node, at + 20));
+    let begun = lab.moves(&again);
+    lab.all_books_are_true("all seven nodes move at once, again", begun);
 }
 
 #[test]
