@@ -5,7 +5,7 @@
 //! cargo bench --bench members [-- --nodes 20 --seconds 120]
 //! ```
 //!
-//! Needs root. Nothing moves while it is measured; HAProxy and Kubernetes do not run.
+//! Needs root and HAProxy, which runs on every node. Nothing moves while it is measured, and no API server is there.
 #![allow(clippy::unwrap_used, reason = "what the tests share fails loudly")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
@@ -64,7 +64,7 @@ struct Taken {
 fn run() -> Result<Verdict> {
     let nodes = argument("--nodes", 20)?.clamp(MASTERS + 1, 200);
     let seconds = argument("--seconds", 120)?;
-    machine::describe(&[]);
+    machine::describe(&[("haproxy", "-v")]);
     let folder = scratch()?;
     let bridge = Namespace::bridge();
     let mut members = start(folder.path(), &bridge, nodes);
@@ -143,6 +143,7 @@ fn start(folder: &std::path::Path, bridge: &Namespace, count: usize) -> Vec<Memb
     }
     for node in &mut nodes {
         node.start_agent();
+        node.start_haproxy();
     }
     let members = nodes.into_iter().map(|node| {
         let status = node.status();
