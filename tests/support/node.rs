@@ -29,7 +29,7 @@ shift 3
 exec "$@"
 "#;
 
-/// Lets a program take the time of day from [`CLOCK`], by libfaketime (Debian's package faketime), also while
+/// Lets stayput take the time of day from [`CLOCK`], by libfaketime (Debian's package faketime), also while
 /// it runs; `$LIB` is the dynamic linker's. What libfaketime leaves in `/dev/shm` goes with the mounts.
 const OTHER_TIME: &str = r#"
 mount -t tmpfs tmpfs /dev/shm
@@ -37,7 +37,7 @@ exec env 'LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1' FAKETIME_TIMESTAMP_F
     FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 "$@"
 "#;
 
-/// Where it lies, programs of the node that start have its time: seconds that are added to the machine's, as
+/// Where it lies, a stayput that starts on the node has its time: seconds that are added to the machine's, as
 /// `-1700000000`.
 const CLOCK: &str = "etc/faketimerc";
 
@@ -134,7 +134,7 @@ impl Node {
             "unshare", "--mount", "--uts", "--", "sh", "-ec", ENTER, "sh",
         ]);
         command.arg(&self.folder).args([&self.name, pod]);
-        if self.path(CLOCK).exists() {
+        if program == STAYPUT && self.path(CLOCK).exists() {
             command.args(["sh", "-ec", OTHER_TIME, "sh"]);
         }
         command.arg(program);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::allowance::Allowance;
+use super::gate::LEAP;
 use super::identity::{Identity, Who};
 
 /// Peers that are remembered: as many as members are.
@@ -44,13 +45,14 @@ impl Contacts {
         contact
     }
 
-    /// A peer that speaks now proved to be this. An older generation than it had says nothing.
+    /// A peer that speaks now proved to be this. An older generation than it had says nothing, unless it
+    /// could never go above that.
     pub(super) fn prove(&mut self, identity: &Identity, now: Duration) {
         let contact = self.hear(identity.who(), now);
-        let newer = contact
-            .identity
-            .as_ref()
-            .is_none_or(|known| known.generation() <= identity.generation());
+        let newer = contact.identity.as_ref().is_none_or(|known| {
+            let behind = known.generation().checked_sub(identity.generation());
+            behind.is_none_or(|behind| behind == 0 || behind > LEAP)
+        });
         if newer {
             contact.identity = Some(identity.clone());
         }
@@ -110,5 +112,8 @@ mod tests {
         assert_eq!(contacts.proven(&worker(1)).unwrap().generation(), 5);
         contacts.prove(&at(6, "10.0.0.6:1"), now);
         assert_eq!(contacts.proven(&worker(1)).unwrap().generation(), 6);
+        contacts.prove(&at(u64::MAX, "10.0.0.6:1"), now);
+        contacts.prove(&at(7, "10.0.0.7:1"), now);
+        assert_eq!(contacts.proven(&worker(1)).unwrap().generation(), 7);
     }
 }

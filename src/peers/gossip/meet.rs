@@ -79,9 +79,10 @@ impl<L: Ledger> Gossip<L> {
             return;
         }
         self.contacts.prove(me, now);
+        let was_later = self.was_later(me, out);
         let member = self.held(me.tag());
         let is_member = member.is_some_and(|held| held.id() == me && held.state() != State::Down);
-        if !is_member && self.may_ask(me.who(), 1, now) {
+        if !is_member && !was_later && self.may_ask(me.who(), 1, now) {
             // Announced to, it learns of us and we of it, or it learns that it was declared down.
             let _ = self.foca.announce(me.clone(), &mut self.effects);
         }

@@ -81,6 +81,9 @@ impl<L: Ledger> Gossip<L> {
     /// have told of a later generation it is asked to go above that, or, if it never could, what they
     /// told is dropped. Who speaks takes the place of somebody who never did.
     fn admit(&mut self, sender: &Identity, now: Duration, out: &mut Vec<Output>) -> bool {
+        if self.was_later(sender, out) {
+            return false;
+        }
         let proven = self.contacts.proven(sender.who());
         let proven = proven.map_or(0, Identity::generation);
         match self.held(sender.tag()).map(|held| held.id().clone()) {
@@ -96,6 +99,18 @@ impl<L: Ledger> Gossip<L> {
             Some(_) => true,
             None => self.is_room(1) || self.make_room(now, out),
         }
+    }
+
+    /// Whether a peer has proved itself in a later generation before. It may have forgotten that, with
+    /// its disk or while its clock is wrong: it is asked to go above. A packet that comes late asks in vain.
+    pub(super) fn was_later(&self, peer: &Identity, out: &mut Vec<Output>) -> bool {
+        let proven = self.contacts.proven(peer.who());
+        let later = proven.map(Identity::generation);
+        let later = later.filter(|later| *later > peer.generation());
+        if let Some(generation) = later {
+            out.push(self.send(peer.who(), &Frame::Outbid(generation)));
+        }
+        later.is_some()
     }
 
     /// Which of the members in a packet may pass, and the generation that this node has to outbid.

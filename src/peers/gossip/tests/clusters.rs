@@ -178,6 +178,34 @@ fn a_node_that_hears_of_nobody_forgets_nobody() {
 }
 
 #[test]
+fn a_node_that_has_lost_its_generation_goes_above_it() {
+    for forgets in [0, 6] {
+        let mut world = settled(7, 15);
+        let before = world.nodes[forgets].gossip.identity().generation();
+        // With its disk, and by a clock that stands in 1970.
+        let identity = Identity::new(world.who(forgets), 180, vec![world.nodes[forgets].at]);
+        world.nodes[forgets].gossip =
+            Gossip::new(identity.unwrap(), Pace::default(), world::rng(1), world.now);
+        let masters = (0..3).map(|master| (master, world.nodes[master].at));
+        let known = masters.filter(|(master, _)| *master != forgets);
+        let known = known.map(|(master, at)| Identity::new(world.who(master), 1, vec![at]));
+        let known = known.collect::<Result<_, _>>().unwrap();
+        world.input(forgets, Input::Known(known));
+        let took = world.until(seconds(10), |world| {
+            let gossip = &world.nodes[forgets].gossip;
+            gossip.identity().generation() > before && gossip.members().count() == 6
+        });
+        assert!(
+            took.is_some(),
+            "{:?}",
+            world.nodes[forgets].gossip.identity()
+        );
+        let took = world.until(seconds(60), World::all_know_all);
+        assert!(took.is_some());
+    }
+}
+
+#[test]
 fn many_records_travel_in_pages() {
     let mut world = settled(4, 25);
     let own = world.who(0);
