@@ -55,7 +55,7 @@ use self::identity::Own;
 use self::known::Known;
 use self::notes::Notes;
 use self::pool::Pool;
-use self::shared::{DIALS, Shared, lock};
+use self::shared::{Dials, Shared, lock};
 use self::tls::Tls;
 use self::verifier::Verifier;
 use crate::source::watch::Watch;
@@ -175,7 +175,7 @@ pub async fn start(
         notes: Mutex::new(Notes::new(limits.note)),
         pull_rate: Mutex::new(Bucket::new(limits.pulls_rate, now)),
         pulls: Semaphore::new(limits.pulls),
-        dials: Semaphore::new(DIALS),
+        dials: Dials::default(),
         counters: Arc::default(),
         incoming,
         port: AtomicU16::new(port),
@@ -228,7 +228,11 @@ pub struct Handle {
 impl Handle {
     /// Sends a frame of 1 byte to 64 KiB, soon and in the order of sending, or not at all. Never waits.
     pub fn send(&self, to: To, frame: Vec<u8>) {
-        let pushed = lock(&self.shared.pool).push(to, frame, Instant::now());
+        let trusted = match &to {
+            To::Peer(Peer::Master(_), _) | To::Address(_) => true,
+            To::Peer(peer, _) => lock(&self.shared.known).has(peer),
+        };
+        let pushed = lock(&self.shared.pool).push(to, frame, trusted, Instant::now());
         Counters::more(&self.shared.counters.dropped, pushed.dropped);
         if let Some(key) = pushed.dial {
             self.shared.dial(key);

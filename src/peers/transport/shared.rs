@@ -21,8 +21,26 @@ use super::tls::Tls;
 use super::verifier::Clock;
 use super::{Incoming, Peer};
 
-/// Peers that are dialled at the same time.
-pub(super) const DIALS: usize = 32;
+/// Who may be dialled at the same time, beside masters.
+#[derive(Debug)]
+pub(super) struct Dials {
+    /// Peers that were met.
+    pub(super) met: Semaphore,
+    /// Peers that others told of.
+    pub(super) told: Semaphore,
+    /// Addresses at which somebody may be: the caller's choice, who names a few at a time.
+    pub(super) addresses: Semaphore,
+}
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            met: Semaphore::new(32),
+            told: Semaphore::new(16),
+            addresses: Semaphore::new(128),
+        }
+    }
+}
 
 /// See the module. No lock is held while anything is waited for.
 pub(super) struct Shared {
@@ -36,7 +54,7 @@ pub(super) struct Shared {
     pub(super) notes: Mutex<Notes>,
     pub(super) pull_rate: Mutex<Bucket>,
     pub(super) pulls: Semaphore,
-    pub(super) dials: Semaphore,
+    pub(super) dials: Dials,
     pub(super) counters: Arc<Counters>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// Where this node takes connections; said in its hello.
