@@ -29,7 +29,9 @@ mod listener;
 mod notes;
 mod pool;
 mod pull;
+mod pulls;
 mod queue;
+mod rates;
 mod settings;
 mod shared;
 mod stream;
@@ -45,16 +47,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use self::bucket::Bucket;
 use self::follow::Files;
 use self::gate::Gate;
 use self::identity::Own;
 use self::known::Known;
 use self::notes::Notes;
 use self::pool::Pool;
+use self::pulls::Pulls;
 use self::shared::{Dials, Shared, lock};
 use self::tls::Tls;
 use self::verifier::Verifier;
@@ -163,7 +165,6 @@ pub async fn start(
 
     let (incoming, receiver) = mpsc::channel(WAITING);
     let (peer, own_peer) = watch::channel(own.peer());
-    let now = Instant::now();
     let shared = Arc::new(Shared {
         limits,
         clock,
@@ -171,10 +172,13 @@ pub async fn start(
         tls,
         pool: Mutex::new(Pool::new(&limits)),
         known: Mutex::new(Known::new(limits.known, known)),
-        gate: Mutex::new(Gate::new(&limits)),
+        gate: Mutex::new(Gate::new(
+            limits.handshakes,
+            limits.handshakes_of_one,
+            limits.handshakes_rate,
+        )),
         notes: Mutex::new(Notes::new(limits.note)),
-        pull_rate: Mutex::new(Bucket::new(limits.pulls_rate, now)),
-        pulls: Semaphore::new(limits.pulls),
+        pulls: Mutex::new(Pulls::new(&limits, Instant::now())),
         dials: Dials::default(),
         counters: Arc::default(),
         incoming,

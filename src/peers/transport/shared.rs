@@ -8,7 +8,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::bucket::Bucket;
 use super::counters::{Counters, Failure};
 use super::dial;
 use super::gate::Gate;
@@ -17,6 +16,7 @@ use super::known::Known;
 use super::limits::Limits;
 use super::notes::{Note, Notes, shown};
 use super::pool::{Key, Pool};
+use super::pulls::Pulls;
 use super::tls::Tls;
 use super::verifier::Clock;
 use super::{Incoming, Peer};
@@ -52,8 +52,7 @@ pub(super) struct Shared {
     pub(super) known: Mutex<Known>,
     pub(super) gate: Mutex<Gate>,
     pub(super) notes: Mutex<Notes>,
-    pub(super) pull_rate: Mutex<Bucket>,
-    pub(super) pulls: Semaphore,
+    pub(super) pulls: Mutex<Pulls>,
     pub(super) dials: Dials,
     pub(super) counters: Arc<Counters>,
     pub(super) incoming: mpsc::Sender<Incoming>,
