@@ -18,6 +18,7 @@
 //! - [`offline`] takes records in where no process does. [`order`] is what an operator may have a master say of others.
 //! - [`duty`] tells when a master has to speak, [`pace`] how often against another of its own name.
 
+mod allowance;
 pub mod carry;
 pub mod certificate;
 pub mod control;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::allowance::Allowance;
 use super::identity::{Identity, Who};
+use crate::peers::allowance::Allowance;
 
 /// Peers that are remembered: as many as members are.
 pub(super) const CONTACTS: usize = super::MEMBERS;
