@@ -64,6 +64,11 @@ pub enum Refused {
         /// Who signed it.
         signer: Name,
     },
+    /// A master lifts its own replacement.
+    #[error(
+        "the record for {0} is refused: it says itself that it was replaced, which another master has to say"
+    )]
+    ReplacesItself(Name),
     /// The certificate is not the authority's, or not valid now.
     #[error("the record for {master} is refused: its certificate is not accepted: {reason}")]
     Chain {
@@ -91,7 +96,8 @@ pub enum Refused {
 /// - Its statement can be read and is of this cluster.
 /// - Its certificate is a master's ([`MasterCertificate`]), was issued directly by one of the authorities,
 ///   and is valid at [`Trust::time`].
-/// - Where a master is, it says itself; that one was removed or replaced, any master.
+/// - Where a master is, it says itself; that it was replaced, another one; that it was removed, any. Otherwise the
+///   machine that was replaced would say from when on certificates count, and its own would count again.
 /// - The signature over [`CONTEXT`](record::CONTEXT) and statement is by the certificate's key, P-256 with
 ///   SHA-256.
 /// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known.
@@ -115,6 +121,9 @@ pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
             master: master.clone(),
             signer: signer.master,
         });
+    }
+    if matches!(statement.says, Says::Replaced { .. }) && signer.master == *master {
+        return Err(Refused::ReplacesItself(signer.master));
     }
     // Cheaper than the chain, and what a forger fails at.
     signer
