@@ -108,6 +108,8 @@ pub(super) struct Daemon {
     pub(super) counts: Counts,
     pub(super) key_problems: Vec<String>,
     pub(super) notes: Notes,
+    /// Of datagrams, whose senders are not known for certain.
+    pub(super) link_notes: Notes,
     pub(super) last: Last,
     pub(super) rng: SmallRng,
 }
@@ -180,6 +182,7 @@ impl Daemon {
             counts: Counts::default(),
             key_problems: Vec::new(),
             notes: Notes::default(),
+            link_notes: Notes::default(),
             last: Last::default(),
             rng: SmallRng::from_seed(seed),
             root,
