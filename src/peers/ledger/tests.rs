@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::peers::sample::{
-    DAY, NOW, Pair, VALIDITY, at, authority, issued, master, name, pair, profile, statement,
+    DAY, NOW, Pair, VALIDITY, at, authority, issued, master, name, pair, profile, statement, trust,
 };
 use crate::peers::statement::{Says, Statement};
+use crate::peers::trust::Time;
+use crate::peers::verify::read;
 use crate::pki::authority::Authority;
 use crate::pki::issue::Validity;
 
@@ -326,7 +328,11 @@ proptest! {
             let verified = index.get(&POOL).clone();
             let (held, before) = (ledger.clone(), ledger.effective());
             let known = ledger.holds(verified.digest());
+            let claim = read(verified.record(), &trust(&[]).at(Time::Any)).unwrap();
+            let outdone = ledger.outdoes(&claim);
             let outcome = ledger.offer(verified.clone(), 1);
+            let not_taken = matches!(outcome, Outcome::Outdone | Outcome::Known);
+            prop_assert_eq!(outdone, not_taken);
             prop_assert_eq!(outcome.is_taken(), ledger != held);
             prop_assert_eq!(known, outcome == Outcome::Known);
             prop_assert!(!outcome.is_taken() || ledger.holds(verified.digest()));
