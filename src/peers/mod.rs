@@ -21,6 +21,7 @@
 mod allowance;
 pub mod carry;
 pub mod certificate;
+mod changes;
 pub mod control;
 pub mod daemon;
 pub mod duty;

@@ -60,7 +60,7 @@ use self::pulls::Pulls;
 use self::shared::{Dials, Shared, lock};
 use self::tls::Tls;
 use self::verifier::Verifier;
-use crate::source::watch::Watch;
+use crate::peers::changes::Changes;
 
 pub use self::counters::{Counters, Failure};
 pub use self::known::Contact;
@@ -124,9 +124,6 @@ pub enum Error {
     /// The library of handshakes does not take its configuration.
     #[error("cannot prepare TLS: {0}; please report this")]
     Tls(#[from] rustls::Error),
-    /// Certificates cannot be followed.
-    #[error("cannot follow certificates: {0}")]
-    Watch(#[from] crate::source::watch::Error),
     /// Certificates cannot be read.
     #[error("cannot read certificates: {0}")]
     Interrupted(#[from] crate::writer::Interrupted),
@@ -148,7 +145,7 @@ pub async fn start(
     } = settings;
     let provider = Arc::new(aws_lc_rs::default_provider());
     // Watched before they are read: no change falls between.
-    let watch = Watch::start(&writer, &root, follow::paths()).await?;
+    let watch = Changes::start(&writer, &root, follow::paths()).await;
     let files = Files::new(root, domain, provider.clone());
     let files = follow::read(&writer, files).await?;
     let own = Arc::new(Own::new(clock.clone()));
