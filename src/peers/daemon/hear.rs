@@ -42,7 +42,7 @@ impl Daemon {
         self.counts.multicast_heard += 1;
         let verdict = self.records.take(bytes);
         if let Verdict::Refused(why) = &verdict {
-            self.refused(&from.ip().to_canonical().to_string(), why);
+            self.refused_on_link(&from.ip().to_canonical().to_string(), why);
         }
         let of_interest = match verdict {
             Verdict::News => true,

@@ -29,6 +29,7 @@ use super::{Error, Settings, tell, watchdog};
 use crate::config::{Cluster, Node};
 use crate::control::published::Watched;
 use crate::own;
+use crate::peers::changes::Changes;
 use crate::peers::gossip::{self, Gossip, Input, Who};
 use crate::peers::record::Digest;
 use crate::peers::transport::{self, Handle, Incoming, Limits, Peer};
@@ -36,7 +37,6 @@ use crate::pki::certificate::Certificate;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
-use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
 
 /// How often it is looked whether others are known than those on disk.
@@ -92,7 +92,7 @@ pub(super) struct Daemon {
     pub(super) multicast: Multicast,
     pub(super) datagrams: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
     pub(super) disk: Disk<After>,
-    pub(super) files: Watch,
+    pub(super) files: Changes,
     pub(super) seeds: Seeds,
     pub(super) turn: Turn,
     pub(super) pulling: Pulling,
@@ -108,6 +108,8 @@ pub(super) struct Daemon {
     pub(super) counts: Counts,
     pub(super) key_problems: Vec<String>,
     pub(super) notes: Notes,
+    /// Of datagrams, whose senders are not known for certain.
+    pub(super) link_notes: Notes,
     pub(super) last: Last,
     pub(super) rng: SmallRng,
 }
@@ -121,7 +123,7 @@ impl Daemon {
         node: Node,
     ) -> Result<Self, Error> {
         let (root, writer) = (settings.root.clone(), writer.clone());
-        let files = Watch::start(&writer, &root, files::keys()).await?;
+        let files = Changes::start(&writer, &root, files::keys()).await;
         let reading = root.clone();
         let members = writer.run(move || Members::load(&reading)).await?;
         let transport = transport::Settings {
@@ -180,6 +182,7 @@ impl Daemon {
             counts: Counts::default(),
             key_problems: Vec::new(),
             notes: Notes::default(),
+            link_notes: Notes::default(),
             last: Last::default(),
             rng: SmallRng::from_seed(seed),
             root,
@@ -230,7 +233,7 @@ impl Daemon {
                     Ok(snapshot) => self.looked(&snapshot),
                     Err(error) => tracing::warn!("this node's addresses are not known: {error}"),
                 },
-                _ = self.files.next() => self.keys_changed().await,
+                () = self.files.next() => self.keys_changed().await,
                 _ = self.own.changed() => self.be_somebody(),
                 _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
                 () = until(deadline) => self.gossip(Input::Tick),

@@ -7,6 +7,7 @@ use super::command::{Counts, Member, Own, Picture, Traffic};
 use super::life::Daemon;
 use super::names;
 use crate::clock;
+use crate::peers::changes;
 use crate::peers::gossip::{Identity, Who};
 use crate::peers::sign::CERTIFICATE;
 use crate::peers::store;
@@ -92,6 +93,9 @@ impl Daemon {
             problems.push(
                 "no valid certificate to take part with (a master's pki/stayput, or the kubelet's): records are only pulled".into(),
             );
+        }
+        if !self.files.are_watched() {
+            problems.push(changes::UNWATCHED.to_owned());
         }
         if self.disk.is_failing() {
             problems.push(format!("{} cannot be written; see the log", store::PATH));

@@ -61,6 +61,15 @@ impl Daemon {
         }
     }
 
+    /// The same of a datagram. Whoever is on the link can send them under many addresses: that leaves room for
+    /// what members do.
+    pub(super) fn refused_on_link(&mut self, from: &str, why: &str) {
+        let now = std::time::Instant::now();
+        if self.link_notes.is_new(from, RECORD, now) {
+            tracing::warn!("{from} sends what is not taken: {why}");
+        }
+    }
+
     /// Something was taken: everybody here hears of it.
     pub(super) fn spread(&mut self) {
         // What is said then may be news itself.

@@ -52,6 +52,17 @@ fn a_masters_own_word_is_accepted() {
 }
 
 #[test]
+fn nobody_lifts_its_own_replacement() {
+    let ca = authority("kubernetes");
+    let (m1, trust) = (pair(&ca, "m1"), trust(&[&ca]));
+    let lifted = statement("m1", 9, Says::Replaced { not_before: 0 });
+    refused(&m1.say(&lifted), &trust, "another master has to say");
+    // Neither when it was accepted by a version of before.
+    refused(&m1.say(&lifted), &trust.at(Time::Any), "another master");
+    assert!(judged(&pair(&ca, "m2").say(&lifted), &trust).is_ok());
+}
+
+#[test]
 fn nobody_moves_a_master_but_itself() {
     let ca = authority("kubernetes");
     let (m1, m2) = (pair(&ca, "m1"), pair(&ca, "m2"));

@@ -30,7 +30,12 @@ impl World {
     }
 
     fn push(&mut self, to: To) -> Pushed {
-        self.pool.push(to, vec![1], self.now)
+        self.pool.push(to, vec![1], true, self.now)
+    }
+
+    /// To somebody who is only told of.
+    fn push_to_told(&mut self, to: To) -> Pushed {
+        self.pool.push(to, vec![1], false, self.now)
     }
 
     /// This node is `m`.
@@ -247,6 +252,30 @@ fn what_waits_is_bounded_for_each_and_for_all() {
         world.push(to(&format!("n{number}")));
     }
     assert!(world.pool.lines.len() <= LINES);
+}
+
+#[test]
+fn who_is_only_told_of_leaves_room() {
+    let mut world = World::new(&Limits {
+        queues_bytes: 100,
+        ..Limits::default()
+    });
+    for number in 0..100 {
+        world.push_to_told(to(&format!("invented-{number}")));
+    }
+    assert_eq!(world.pool.bytes, 50);
+    let dropped: usize = (0..50)
+        .map(|number| world.push(to(&format!("met-{number}"))).dropped)
+        .sum();
+    assert_eq!((dropped, world.pool.bytes), (0, 100));
+
+    let mut world = World::new(&Limits::default());
+    for number in 0..10_000 {
+        world.push_to_told(to(&format!("invented-{number}")));
+    }
+    assert_eq!(world.pool.lines.len(), LINES / 2);
+    let met = world.push(to("met"));
+    assert!(met.dropped == 0 && met.dial.is_some());
 }
 
 #[test]
