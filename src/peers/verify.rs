@@ -79,14 +79,14 @@ pub enum Refused {
     },
     /// A removal or a replacement that could not be undone.
     #[error(
-        "the record for {master} by {signer} is refused: its {what} is more than a day ahead; if the clock here is right, {signer} or a thief of its key wants what nobody can take back"
+        "the record for {master} by {signer} is refused: its {what}; if the clock here is right, {signer} or a thief of its key wants what nobody can take back"
     )]
     Ahead {
         /// Whom it speaks of.
         master: Name,
         /// Who signed it.
         signer: Name,
-        /// What is ahead: version or cutoff.
+        /// What is ahead of what.
         what: &'static str,
     },
 }
@@ -100,7 +100,8 @@ pub enum Refused {
 ///   machine that was replaced would say from when on certificates count, and its own would count again.
 /// - The signature over [`CONTEXT`](record::CONTEXT) and statement is by the certificate's key, P-256 with
 ///   SHA-256.
-/// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known.
+/// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known, and
+///   else not beyond the authority's end.
 pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
     read(record, trust)?.verify(trust)
 }
@@ -167,7 +168,7 @@ impl Claim {
             master: master.clone(),
             reason: shortened(&reason),
         })?;
-        if let Some(what) = ahead(&statement, trust.time) {
+        if let Some(what) = ahead(&statement, trust) {
             return Err(Refused::Ahead {
                 master: master.clone(),
                 signer: signer.master,
@@ -200,22 +201,34 @@ impl Claim {
     }
 }
 
-/// What of a word about a master is too far ahead. A clock that is known to be wrong proves nothing, and what
-/// was accepted before stays.
-fn ahead(statement: &Statement, time: Time) -> Option<&'static str> {
-    let Time::At(now) = time else {
-        return None;
+/// What of a word about a master is too far ahead. A clock that is known to be wrong proves nothing of today, but
+/// nothing is said after the authority's end; and what was accepted before stays.
+fn ahead(statement: &Statement, trust: &Trust) -> Option<&'static str> {
+    let (most, version, cutoff) = match trust.time {
+        Time::At(now) => (
+            now.saturating_add(AHEAD),
+            "version is more than a day ahead",
+            "cutoff is more than a day ahead",
+        ),
+        Time::AtLeast(_) => {
+            let ends = trust.authorities.iter().map(|it| it.not_after);
+            (
+                ends.max()?,
+                "version is beyond the authority's end",
+                "cutoff is beyond the authority's end",
+            )
+        }
+        Time::Any => return None,
     };
-    let most = now.saturating_add(AHEAD);
-    let cutoff = match statement.says {
+    let says = match statement.says {
         Says::At(_) => return None,
         Says::Removed => None,
         Says::Replaced { not_before } => Some(not_before),
     };
     if i64::try_from(statement.version).is_ok_and(|version| version <= most) {
-        cutoff.filter(|cutoff| *cutoff > most).map(|_| "cutoff")
+        says.filter(|not_before| *not_before > most).map(|_| cutoff)
     } else {
-        Some("version")
+        Some(version)
     }
 }
 

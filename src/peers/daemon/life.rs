@@ -1,6 +1,5 @@
 //! The task that owns records and gossip: everything that happens arrives here, one thing after the other.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::hold::Hold;
 use super::members::Members;
 use super::multicast::Multicast;
 use super::notes::Notes;
+use super::others::Others;
 use super::places::Turn;
 use super::pull::Pulling;
 use super::records::{Records, moment};
@@ -30,8 +30,7 @@ use crate::config::{Cluster, Node};
 use crate::control::published::Watched;
 use crate::own;
 use crate::peers::changes::Changes;
-use crate::peers::gossip::{self, Gossip, Input, Who};
-use crate::peers::record::Digest;
+use crate::peers::gossip::{Gossip, Input};
 use crate::peers::transport::{self, Handle, Incoming, Limits, Peer};
 use crate::pki::certificate::Certificate;
 use crate::root::Root;
@@ -43,8 +42,6 @@ use crate::writer::{Interrupted, Writer};
 const MEMBERS: Duration = Duration::from_secs(5);
 /// How often what was waited for in vain is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Digests of others that are remembered.
-pub(super) const DIGESTS: usize = gossip::MEMBERS;
 
 /// Why a life ends.
 pub(super) enum End {
@@ -104,7 +101,7 @@ pub(super) struct Daemon {
     pub(super) begun: Instant,
     /// When anybody spoke last, since the start or a move.
     pub(super) heard: Option<Instant>,
-    pub(super) digests: BTreeMap<Who, Digest>,
+    pub(super) others: Others,
     pub(super) counts: Counts,
     pub(super) key_problems: Vec<String>,
     pub(super) notes: Notes,
@@ -178,7 +175,7 @@ impl Daemon {
             saving: JoinSet::new(),
             begun: Instant::now(),
             heard: None,
-            digests: BTreeMap::new(),
+            others: Others::new(Instant::now()),
             counts: Counts::default(),
             key_problems: Vec::new(),
             notes: Notes::default(),

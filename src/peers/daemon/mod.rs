@@ -30,6 +30,7 @@ mod members;
 pub mod multicast;
 mod names;
 mod notes;
+mod others;
 mod picture;
 mod places;
 mod pull;

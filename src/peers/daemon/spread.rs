@@ -47,8 +47,14 @@ impl Daemon {
                         tracing::warn!("{from} sends what is not taken: {why}");
                     }
                 }
-                Output::Up(identity) => tracing::debug!("up: {identity:?}"),
-                Output::Down(identity) => tracing::debug!("down: {identity:?}"),
+                Output::Up(identity) => {
+                    tracing::debug!("up: {identity:?}");
+                    self.others.up(identity.who());
+                }
+                Output::Down(identity) => {
+                    tracing::debug!("down: {identity:?}");
+                    self.others.down(identity.who(), Instant::now());
+                }
                 // Who sent it is known by now; a search of its own goes on meanwhile.
                 Output::News { .. } | Output::Lonely => {}
             }
@@ -75,6 +81,7 @@ impl Daemon {
         // What is said then may be news itself.
         while self.known != self.records.version() {
             self.known = self.records.version();
+            self.others.changed(Instant::now());
             self.spread_masters();
             self.leave_old_places();
             self.tell_agent();

@@ -366,10 +366,20 @@ fn a_word_about_a_master_can_be_undone() {
         (replaced(u64::MAX, i64::MAX), "its version"),
     ] {
         refused(&record, &at_now, want);
-        // A day later it may count, unless it is for ever.
-        for time in [Time::Any, Time::AtLeast(NOW)] {
-            assert!(judged(&record, &by(time)).is_ok());
-        }
+        assert!(judged(&record, &by(Time::Any)).is_ok());
+    }
+    // A wrong clock does not tell a day from a year, but what is for ever.
+    let wrong = by(Time::AtLeast(NOW));
+    let end = (NOW + 2650 * DAY).unsigned_abs();
+    for record in [
+        removed(last + 1),
+        removed(end),
+        replaced(7, NOW + AHEAD + 1),
+    ] {
+        assert!(judged(&record, &wrong).is_ok());
+    }
+    for record in [removed(end + 1), removed(u64::MAX), replaced(7, i64::MAX)] {
+        refused(&record, &wrong, "beyond the authority's end");
     }
     assert!(judged(&removed(last + 1), &by(Time::At(NOW + 1))).is_ok());
 }
