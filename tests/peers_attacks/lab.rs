@@ -58,7 +58,8 @@ pub(crate) struct Lab {
     pub(crate) network: String,
     /// Which of its two addresses each master has.
     turns: [bool; MASTERS],
-    next: usize,
+    /// How often one has moved.
+    pub(crate) moves: usize,
 }
 
 /// The last parts of a master's two addresses, and of the one where it listens if it is hidden.
@@ -97,7 +98,7 @@ impl Lab {
             authority,
             network,
             turns: [false; MASTERS],
-            next: 0,
+            moves: 0,
         }
     }
 
@@ -143,8 +144,8 @@ impl Lab {
 
     /// The next master moves, and says so itself.
     pub(crate) fn moves_one(&mut self) {
-        let master = self.next;
-        self.next = (master + 1) % MASTERS;
+        let master = self.moves % MASTERS;
+        self.moves += 1;
         self.turns[master] = !self.turns[master];
         let member = &self.members[master];
         let to = self.truth()[&member.name].clone();
@@ -215,6 +216,10 @@ impl Member {
             node,
             name,
         }
+    }
+
+    pub(crate) fn is_master(&self) -> bool {
+        self.name.starts_with("master-")
     }
 
     /// Waits until the book says so.
