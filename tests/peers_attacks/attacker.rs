@@ -114,10 +114,4 @@ impl Session {
         self.stream.read_exact(&mut bytes).await.unwrap();
         bytes
     }
-
-    /// Reads and forgets, until the node ends it.
-    pub(crate) async fn is_ended(mut self) {
-        let mut bytes = vec![0; 65_536];
-        while matches!(self.stream.read(&mut bytes).await, Ok(1..)) {}
-    }
 }

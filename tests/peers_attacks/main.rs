@@ -16,7 +16,6 @@ mod measured;
 mod members;
 mod middle;
 #[path = "../peers/raw.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
 mod raw;
 mod records;
 #[path = "../agent/sandbox.rs"]

@@ -101,14 +101,9 @@ async fn poison(session: &mut Session, me: &Identity, masters: &[Identity], at: 
     session.is_heard_out().await;
 }
 
-#[test]
-fn who_speaks_for_others_or_invents_some_moves_nothing() {
-    if !here(false, &[]) {
-        return;
-    }
-    let _turn = one_at_a_time();
-    let mut lab = Lab::start(Plan::default()).settled();
-    in_vain(&mut lab, "a node that says to be a master", |lab| {
+/// A node takes a master's name.
+fn impostor(lab: &mut Lab) {
+    in_vain(lab, "a node that says to be a master", |lab| {
         let insider = Insider::new(&lab.authority, "impostor");
         let me = Identity::new(Who::Master(master(2)), u64::MAX, Vec::new()).unwrap();
         attack(async {
@@ -128,10 +123,13 @@ fn who_speaks_for_others_or_invents_some_moves_nothing() {
         let line = "it speaks in the name of master-2.prod.k8s.internal, which its certificate";
         vec![Told::new("impostor", &[line])]
     });
+}
 
+/// A node invents a thousand others, and declares all masters dead.
+fn poisoner(lab: &mut Lab) {
     let tarpit = Tarpit::new(&format!("{}66", lab.network));
     let begun = Instant::now();
-    in_vain(&mut lab, "poisoned membership", |lab| {
+    in_vain(lab, "poisoned membership", |lab| {
         let insider = Insider::new(&lab.authority, "poisoner");
         attack(async {
             let mut sessions = Vec::new();
@@ -144,7 +142,10 @@ fn who_speaks_for_others_or_invents_some_moves_nothing() {
                 poison(session, &insider.me, &masters, tarpit.at).await;
             }
         });
-        vec![Told::new("poisoner", &["more of other members than is taken"])]
+        vec![Told::new(
+            "poisoner",
+            &["more of other members than is taken"],
+        )]
     });
     // Each of a node's tellers may pass them on.
     let tellers = lab.members.len() + 2;
@@ -204,15 +205,10 @@ fn flood(raw: &Raw, at: SocketAddr, bytes: &[u8], lasts: Duration) {
     });
 }
 
-#[test]
-fn members_that_flood_are_cut_off_and_hold_up_nothing() {
-    if !here(false, &[]) {
-        return;
-    }
-    let _turn = one_at_a_time();
-    let mut lab = Lab::start(Plan::default()).settled();
+/// Three nodes send as much as they can, each of another kind.
+fn floods(lab: &mut Lab) {
     let generation = now().try_into().unwrap();
-    in_vain(&mut lab, "floods", |lab| {
+    in_vain(lab, "floods", |lab| {
         let compare = |name: &str| {
             let who = Who::Worker(NodeName::parse(name).unwrap());
             let me = Identity::new(who, generation, Vec::new()).unwrap();
@@ -251,4 +247,16 @@ fn members_that_flood_are_cut_off_and_hold_up_nothing() {
             Told::new("asker", &[cut_off]),
         ]
     });
+}
+
+#[test]
+fn members_that_lie_of_others_or_flood_move_nothing() {
+    if !here(false, &[]) {
+        return;
+    }
+    let _turn = one_at_a_time();
+    let mut lab = Lab::start(Plan::default()).settled();
+    floods(&mut lab);
+    impostor(&mut lab);
+    poisoner(&mut lab);
 }

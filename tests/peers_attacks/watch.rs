@@ -9,9 +9,9 @@ use crate::lab::{Lab, MASTERS, Member};
 use crate::measured::measured;
 use crate::support::eventually;
 
-/// Resident memory may grow by so many KiB in one attack: what may wait for others and from others, and
-/// what a debug build and its allocator need.
-const MEMORY: u64 = 48 << 10;
+/// Resident memory may grow by so many KiB in one attack: 256 frames of 64 KiB may wait to be looked at, and
+/// the allocator needs some.
+const MEMORY: u64 = 24 << 10;
 /// Files that are open beside those of before, when all is over: 32 nodes may be dialled at a time.
 const FILES: usize = 32 + 12;
 /// The folder of a node's process may have so many bytes.
