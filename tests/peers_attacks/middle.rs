@@ -133,7 +133,7 @@ fn disturbed(lab: &mut Lab, middle: &Middle, mode: Mode) {
     lab.moves_one();
     let new = lab.truth();
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(4) {
+    while begun.elapsed() < Duration::from_secs(3) {
         for member in &lab.members {
             let book = member.book();
             let name = &member.name;
