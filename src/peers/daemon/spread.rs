@@ -39,7 +39,7 @@ impl Daemon {
                     .send(To::Peer(names::peer(&to), addresses), frame),
                 Output::Renewed(identity) => self.members.generation = identity.generation(),
                 Output::Refused { from, why } => {
-                    if !matches!(why, Refusal::Record(_)) {
+                    if !matches!(why, Refusal::Record(_) | Refusal::Talker) {
                         self.counts.malformed += 1;
                     }
                     let (from, kind) = (from.to_string(), kind(&why));
@@ -214,6 +214,7 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::Twin => "twin",
         Refusal::Record(_) => RECORD,
         Refusal::Liar => "liar",
+        Refusal::Talker => "talker",
         Refusal::Identity(_) => "identity",
     }
 }

@@ -15,6 +15,7 @@ use crate::peers::gossip::{FRAME, Identity, Input, Ledger, MEMBERS, Output, Refu
 #[test]
 fn invented_members_stay_few_and_go() {
     let mut world = settled(10, 15);
+    world.keep(4);
     for round in 0..100 {
         for some in 0..10 {
             let told: Vec<_> = (0..100)
@@ -34,6 +35,10 @@ fn invented_members_stay_few_and_go() {
         assert!(node.gossip.foca.updates_backlog() <= most);
         assert!(node.gossip.timers.len() <= 2 * most);
     }
+    let why = Refusal::Talker;
+    let from = identity(&world, 9).who().clone();
+    let named = Output::Refused { from, why };
+    assert!(world.nodes[4].saw.contains(&named));
     // A change is not held up by them, and in time they are gone.
     world.moves(0);
     world.signs(0);

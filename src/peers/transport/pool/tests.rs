@@ -199,6 +199,55 @@ fn what_waits_when_a_connection_breaks_is_dialled_again() {
     assert_eq!(world.pool.targets(&key).map(|_| ()), None);
 }
 
+/// A frame now and then comes when nothing is owed: a wait that takes longer than it should is no rest.
+#[test]
+fn a_flood_is_one_however_late_its_frames_are_read() {
+    let limits = Limits {
+        frames_rate: (200, 1000),
+        flood: Duration::from_secs(10),
+        ..Limits::default()
+    };
+    for late in [0, 6] {
+        let mut world = World::new(&limits);
+        let mut connection = world.connected("a", false).unwrap();
+        for _ in 0..1000 {
+            let received = world.pool.received(connection.id, 1, world.now);
+            assert_eq!(received, super::Received::default());
+        }
+        let begun = world.now;
+        let mut frames = 0;
+        loop {
+            let received = world.pool.received(connection.id, 1, world.now);
+            if received.floods {
+                break;
+            }
+            frames += 1;
+            world.now += received.wait;
+            if !received.wait.is_zero() {
+                world.now += Duration::from_millis(late);
+            }
+            // A new connection is no rest either.
+            if frames % 500 == 0 {
+                world.pool.finished(connection.id);
+                world.pool.closed(connection.id);
+                connection = world.connected("a", false).unwrap();
+            }
+            assert!(frames < 5000, "never a flood");
+        }
+        let took = world.now - begun;
+        assert!(took >= limits.flood && took < limits.flood * 2, "{took:?}");
+    }
+    // Who rests between does not flood.
+    let mut world = World::new(&limits);
+    let connection = world.connected("a", false).unwrap();
+    for _ in 0..10 {
+        for _ in 0..1100 {
+            assert!(!world.pool.received(connection.id, 1, world.now).floods);
+        }
+        world.now += Duration::from_secs(6);
+    }
+}
+
 #[test]
 fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
     let limits = Limits {
@@ -208,13 +257,13 @@ fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
     let mut world = World::new(&limits);
     let a = world.connected("a", false).unwrap();
     let waits: Vec<_> = (0..40)
-        .map(|_| world.pool.received(a.id, 1, world.now))
+        .map(|_| world.pool.received(a.id, 1, world.now).wait)
         .collect();
     assert!(waits[..20].iter().all(Duration::is_zero));
     assert_eq!(waits[39], Duration::from_secs(2));
     // Another connection is no way around it.
     let again = world.connected("a", false).unwrap();
-    let wait = world.pool.received(again.id, 1, world.now);
+    let wait = world.pool.received(again.id, 1, world.now).wait;
     assert!(wait > Duration::from_secs(2));
     world.pool.bar(&node("a"), world.now);
     assert!(world.connected("a", false).is_none());
