@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::etcd;
 use crate::etcd_program::{asking, etcdctl};
 use crate::issue::issue;
-use crate::join::join;
+use crate::kubelet::join;
 use crate::machine::Machine;
 use crate::measured::measured;
 use crate::namespace::Namespace;
@@ -16,7 +16,8 @@ use crate::way::{BEFORE, DOMAIN, MASTERS, STABLE, Way};
 const WORKER: (&str, &str) = ("worker-1", "10.77.0.21");
 
 /// Without multicast, which clouds do not have: the worker that has stayed brings the masters together.
-const MORE: &str = "peers: {multicast: false}\ncertificates: {keyType: ecdsa-p256}\n";
+const MORE: &str = "peers: {multicast: false}\ncertificates: {keyType: ecdsa-p256}\n\
+                    kubeadm: {follow: []}\n";
 
 /// How often a client begins another attempt to write, beside those that still wait.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -28,7 +29,7 @@ pub(crate) fn possible() -> bool {
     here(
         true,
         &[
-            "ip", "unshare", "setpriv", "etcd", "etcdctl", "haproxy", "pkill",
+            "ip", "unshare", "setpriv", "etcd", "etcdctl", "haproxy", "pkill", "openssl",
         ],
     )
 }
@@ -74,6 +75,13 @@ impl Lab {
             _bridge: bridge,
             _folder: folder,
         };
+        for (master, stable) in lab.masters.iter().zip(STABLE) {
+            let pinned: &[&str] = match way {
+                Way::Names => &[],
+                Way::Stable => &[stable; 2],
+            };
+            assert_eq!(master.certified(), pinned);
+        }
         for machine in lab.machines_mut() {
             machine.start();
         }

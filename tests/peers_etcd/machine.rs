@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::etcd;
 use crate::node::Node;
-use crate::support::{Process, STAYPUT};
-use crate::way::{MASTERS, Way};
+use crate::support::{Process, STAYPUT, run};
+use crate::way::{DOMAIN, MASTERS, Way};
 
 /// Certificates, keys and kubeconfigs: path to bytes.
 pub(crate) type Issued = BTreeMap<PathBuf, Vec<u8>>;
@@ -98,6 +99,28 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// The addresses that etcd's certificates carry on a master besides loopback.
+    pub(crate) fn certified(&self) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for stem in ["server", "peer"] {
+            let path = self
+                .node
+                .path(&format!("etc/kubernetes/pki/etcd/{stem}.crt"));
+            let mut openssl = Command::new("openssl");
+            openssl.args(["x509", "-noout", "-ext", "subjectAltName", "-in"]);
+            let said = run(openssl.arg(path)).good();
+            assert!(
+                said.contains(&format!("DNS:{}.{DOMAIN}", self.node.name)),
+                "{said}"
+            );
+            let names = said.split([',', '\n']).map(str::trim);
+            let found = names.filter_map(|name| name.strip_prefix("IP Address:"));
+            let found = found.filter(|it| !["127.0.0.1", "0:0:0:0:0:0:0:1"].contains(it));
+            addresses.extend(found.map(str::to_owned));
+        }
+        addresses
     }
 
     /// All that was issued for it.

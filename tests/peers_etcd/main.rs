@@ -11,8 +11,8 @@ mod etcd;
 mod etcd_program;
 #[path = "../support/issue.rs"]
 mod issue;
-#[path = "../support/join.rs"]
-mod join;
+#[path = "../support/kubelet.rs"]
+mod kubelet;
 mod lab;
 mod machine;
 #[path = "../support/measured.rs"]

@@ -1,4 +1,4 @@
-//! A worker that has joined, without kubeadm.
+//! A worker that has joined, as `kubeadm join` leaves it.
 
 use std::time::Duration;
 
