@@ -1,4 +1,4 @@
-//! What `kubeadm join` leaves on a worker that matters to stayput.
+//! A worker that has joined, as `kubeadm join` leaves it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair}
 
 use crate::node::Node;
 
-/// A worker gets the authority, and the kubelet's client certificate under a symlink.
+/// What `kubeadm join` leaves on a worker that matters here: the authority, and the kubelet's certificate.
 pub(crate) fn join(worker: &Node, authority: &str, key: &str) {
     let key = KeyPair::from_pem(key).unwrap();
     let issuer = Issuer::from_ca_cert_pem(authority, key).unwrap();
