@@ -1,13 +1,11 @@
-//! What each node of a small cluster takes at rest: real agents and real processes for peers, each node a
-//! network namespace.
+//! Twenty nodes of a cluster on one machine: memory and processor time of agents and peers at rest.
 //!
 //! ```sh
-//! cargo bench --bench members [-- --nodes 20 --seconds 120]
+//! cargo bench --bench members [-- --nodes 20 --settle 60 --rest 60]
 //! ```
 //!
-//! Needs root and HAProxy, which runs on every node. Nothing moves while it is measured, and no API server is there.
-#![allow(clippy::unwrap_used, reason = "what the tests share fails loudly")]
-#![allow(clippy::allow_attributes, reason = "as above")]
+//! Each node is a network namespace on one bridge, with the agent, `stayput peers run` and a real HAProxy.
+//! Three are masters with certificates of their own, the others have their kubelet's. It needs root.
 
 #[path = "../tests/support/issue.rs"]
 mod issue;
@@ -24,185 +22,238 @@ mod node;
 #[expect(dead_code, reason = "tests use the rest")]
 mod support;
 
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lab::figures::{Sample, megabytes, milliseconds, table};
-use lab::process::{memory, processor_time};
+use lab::process::{Memory, Running};
 use lab::verdict::{Verdict, exit_code};
 use lab::{Result, argument, machine, scratch};
 use namespace::Namespace;
 use node::Node;
 use serde_json::Value;
-use support::{Process, STAYPUT};
+use support::STAYPUT;
 
 const MASTERS: usize = 3;
-/// Until nobody asks for members any more than now and then.
-const SETTLES: Duration = Duration::from_mins(3);
-/// How long all may need to know each other.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// More would not fit into the network.
+const MOST: usize = 200;
+/// Of the agent, as in the benchmark `memory`.
+const RESIDENT: u64 = 8 << 20;
+/// How long all books may take at the start of so many processes.
+const PATIENCE: Duration = Duration::from_mins(3);
+const PAUSE: Duration = Duration::from_millis(200);
+
+const CLUSTER: &str = "domain: prod.k8s.internal
+endpoint: {name: api, port: 8443}
+masters:
+  - {name: master-1, address: 10.77.0.11}
+  - {name: master-2, address: 10.77.0.12}
+  - {name: master-3, address: 10.77.0.13}
+dns: {listen: [\"127.0.0.1:53\"]}
+haproxy: {reload: []}
+";
+
+/// A node and its processes, which end before its namespace does.
+struct Member {
+    agent: Running,
+    peers: Running,
+    node: Node,
+}
+
+/// What one process needs at rest.
+struct Needs {
+    memory: Memory,
+    processor: Duration,
+}
 
 fn main() -> ExitCode {
     exit_code(run)
 }
 
-/// A node with both processes.
-struct Member {
-    // Ends before its namespace.
-    peers: Process,
-    agent: u32,
-    node: Node,
-}
-
-/// What one process took.
-struct Taken {
-    resident: u64,
-    anonymous: u64,
-    time: Duration,
-}
-
 fn run() -> Result<Verdict> {
-    let nodes = argument("--nodes", 20)?.clamp(MASTERS + 1, 200);
-    let seconds = argument("--seconds", 120)?;
+    let nodes = argument("--nodes", 20)?;
+    let settle = argument("--settle", 60)?;
+    let rest = argument("--rest", 60)?;
+    if !(MASTERS..=MOST).contains(&nodes) {
+        return Err(format!("--nodes is from {MASTERS} to {MOST}").into());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err("network namespaces and mounts need the rights of root".into());
+    }
     machine::describe(&[("haproxy", "-v")]);
     let folder = scratch()?;
     let bridge = Namespace::bridge();
-    let mut members = start(folder.path(), &bridge, nodes);
+    let mut members = start(nodes, folder.path(), &bridge)?;
     let begun = Instant::now();
-    while let Some(lacking) = members.iter().find_map(|it| lacks(&it.node, nodes)) {
-        if begun.elapsed() > PATIENCE {
-            return Err(format!("not all know each other: {lacking}").into());
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    eventually("all books show all records", &mut members, is_true)?;
+    let took = begun.elapsed();
     println!(
-        "all {nodes} know each other after {:.1} s",
-        begun.elapsed().as_secs_f64()
+        "\n{nodes} nodes, {MASTERS} of them masters; all books true after {took:.1?}, then {settle} s of rest"
     );
-    std::thread::sleep(SETTLES);
-
-    let window = Duration::from_secs(seconds as u64);
-    let before = look(&members)?;
-    std::thread::sleep(window);
-    let after = look(&members)?;
-    let mut rows = Vec::new();
-    for (process, name) in ["stayput run", "stayput peers run"].into_iter().enumerate() {
-        let pairs = before.iter().zip(&after);
-        let taken: Vec<Taken> = pairs
-            .map(|(before, after)| Taken {
-                time: after[process].time.saturating_sub(before[process].time),
-                ..after[process]
-            })
-            .collect();
-        rows.push(row(name, &taken, window));
-    }
-    let head = [
-        "each of them, median / most",
-        "resident, MB",
-        "of it its own, MB",
-        "processor, ms each second",
-    ];
-    println!("\n{nodes} nodes, {MASTERS} of them masters, at rest for {seconds} s\n");
-    println!("{}\n", table(&head, rows));
-    for member in &mut members {
-        member.peers.must_run();
-        member.node.must_run();
-    }
+    std::thread::sleep(seconds(settle));
+    let (agents, peers) = look(&mut members, seconds(rest))?;
+    println!("and {rest} s more, in which processor time is counted\n");
+    show(&agents, &peers, rest);
     machine::load();
-    Ok(Verdict::default())
+    let mut verdict = Verdict::default();
+    let all_true = members.iter().all(is_true);
+    verdict.require("all books are true afterwards", all_true);
+    let most = agents.iter().map(|needs| needs.memory.resident).max();
+    verdict.require(
+        &format!("every agent at most {} MB resident", RESIDENT >> 20),
+        most.is_some_and(|most| most <= RESIDENT),
+    );
+    Ok(verdict)
 }
 
-fn start(folder: &std::path::Path, bridge: &Namespace, count: usize) -> Vec<Member> {
-    let name = |number: usize| {
-        if number < MASTERS {
-            format!("master-{}", number + 1)
-        } else {
-            format!("worker-{}", number + 1 - MASTERS)
-        }
-    };
-    let address = |number: usize| format!("10.77.0.{}", number + 11);
-    let lines = (0..MASTERS).map(|number| (name(number), address(number)));
-    let masters = lines.map(|(name, at)| format!("  - {{name: {name}, address: {at}}}\n"));
-    let masters: Vec<String> = masters.collect();
-    let masters = masters.concat();
-    let cluster = format!(
-        "domain: prod.k8s.internal\nendpoint: {{name: api, port: 8443}}\nmasters:\n{masters}\
-         dns: {{listen: [\"127.0.0.1:53\"]}}\nhaproxy: {{reload: []}}\n"
-    );
-    let mut nodes: Vec<Node> = (0..count)
-        .map(|number| {
-            let namespace = bridge.node(&name(number), &address(number));
-            Node::new(folder, &name(number), namespace, &cluster)
+fn seconds(number: usize) -> Duration {
+    Duration::from_secs(number as u64)
+}
+
+/// Masters with certificates, workers that have joined, and all their processes.
+fn start(count: usize, folder: &std::path::Path, bridge: &Namespace) -> Result<Vec<Member>> {
+    let names = (1..=MASTERS).map(|number| format!("master-{number}"));
+    let workers = (1..=count - MASTERS).map(|number| format!("worker-{number}"));
+    let nodes: Vec<Node> = (11..)
+        .zip(names.chain(workers))
+        .map(|(last, name): (u8, String)| {
+            let namespace = bridge.node(&name, &format!("10.77.0.{last}"));
+            Node::new(folder, &name, namespace, CLUSTER)
         })
         .collect();
-    issue::issue(&nodes[..MASTERS]);
-    let read = |file: &str| nodes[0].read(&format!("etc/kubernetes/pki/{file}"));
+    let (masters, workers) = nodes.split_at(MASTERS);
+    issue::issue(masters);
+    let read = |file: &str| masters[0].read(&format!("etc/kubernetes/pki/{file}"));
     let (authority, key) = (read("ca.crt"), read("ca.key"));
-    for worker in &nodes[MASTERS..] {
+    for worker in workers {
         kubelet::join(worker, &authority, &key);
     }
-    for node in &mut nodes {
-        node.start_agent();
-        node.start_haproxy();
+    let mut members = Vec::new();
+    for node in nodes {
+        let run = |arguments: &[&str], log: &str| {
+            let mut command = node.command(STAYPUT);
+            command.args(arguments);
+            Running::start(command, &node.path(log))
+        };
+        let agent = run(&["run"], "agent.log")?;
+        let peers = run(&["peers", "run"], "peers.log")?;
+        let mut member = Member { agent, peers, node };
+        // HAProxy finds what the agent has written.
+        let one = std::slice::from_mut(&mut member);
+        eventually("the agent is ready", one, is_ready)?;
+        member.node.start_haproxy();
+        members.push(member);
     }
-    let members = nodes.into_iter().map(|node| {
-        let status = node.status();
-        let agent = status["agent"]["pid"].as_u64().unwrap();
-        let mut command = node.command(STAYPUT);
-        let mut peers = Process::start(command.args(["peers", "run"]), &node.path("peers.log"));
-        peers.ready();
-        Member {
-            peers,
-            agent: u32::try_from(agent).unwrap(),
-            node,
-        }
+    Ok(members)
+}
+
+fn is_ready(member: &Member) -> bool {
+    let log = fs::read_to_string(member.node.path("agent.log")).unwrap_or_default();
+    log.lines().any(|line| line.ends_with("ready"))
+}
+
+/// Whether a node's book knows all masters by their own records, and its HAProxy is followed.
+fn is_true(member: &Member) -> bool {
+    let status = status(&member.node).unwrap_or_default();
+    let masters = status["masters"].as_array();
+    let signed = masters.into_iter().flatten().filter(|master| {
+        let says = &master["record"]["addresses"];
+        says.is_array() && *says == master["addresses"]
     });
-    members.collect()
+    signed.count() == MASTERS
+        && status["servers"]
+            .as_array()
+            .is_some_and(|it| !it.is_empty())
 }
 
-/// What this node does not know yet.
-fn lacks(node: &Node, nodes: usize) -> Option<String> {
-    let said = node.stayput(&["peers", "--output", "json"]).out;
-    let listed: Value = serde_json::from_str(&said).unwrap_or_default();
-    let members = listed["peers"]["members"].as_array()?;
-    let up = members.iter().filter(|it| it["state"] == "up").count();
-    let records = listed["records"].as_array().map_or(0, Vec::len);
-    (up + 1 < nodes || records < MASTERS)
-        .then(|| format!("{}: {up} are up, {records} records", node.name))
+/// As the agent says it on its socket.
+fn status(node: &Node) -> Result<Value> {
+    let mut stream = UnixStream::connect(node.path("run/stayput/stayput.sock"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok(serde_json::from_str(body)?)
 }
 
-fn look(members: &[Member]) -> Result<Vec<[Taken; 2]>> {
-    let taken = |pid: u32| {
-        let memory = memory(pid)?;
-        Result::Ok(Taken {
-            resident: memory.resident,
-            anonymous: memory.anonymous,
-            time: processor_time(pid)?,
-        })
-    };
-    let members = members.iter();
-    members
-        .map(|member| Ok([taken(member.agent)?, taken(member.peers.pid())?]))
-        .collect()
-}
-
-fn row(name: &str, taken: &[Taken], window: Duration) -> Vec<String> {
-    let bytes = |of: fn(&Taken) -> u64| {
-        let mut all: Vec<u64> = taken.iter().map(of).collect();
-        all.sort_unstable();
-        let median = all[(all.len() - 1) / 2];
-        let most = all[all.len() - 1];
-        format!("{} / {}", megabytes(median), megabytes(most))
-    };
-    let mut times = Sample::default();
-    for each in taken {
-        times.add(each.time.div_f64(window.as_secs_f64()));
+/// Waits until it holds on all of them, whose processes must not end.
+fn eventually(what: &str, members: &mut [Member], holds: fn(&Member) -> bool) -> Result {
+    let deadline = Instant::now() + PATIENCE;
+    for member in members {
+        while !holds(member) {
+            member.agent.must_run()?;
+            member.peers.must_run()?;
+            if Instant::now() > deadline {
+                let (name, status) = (&member.node.name, status(&member.node));
+                return Err(format!("never: {what}, on {name}: {status:?}").into());
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
-    let times = [times.median(), times.percentile(100)].map(milliseconds);
-    vec![
-        name.to_owned(),
-        bytes(|it| it.resident),
-        bytes(|it| it.anonymous),
-        times.join(" / "),
-    ]
+    Ok(())
+}
+
+/// What agents and peers need during this time.
+fn look(members: &mut [Member], rest: Duration) -> Result<(Vec<Needs>, Vec<Needs>)> {
+    let times = |members: &[Member]| -> Result<Vec<(Duration, Duration)>> {
+        let each = members.iter();
+        each.map(|it| Ok((it.agent.processor_time()?, it.peers.processor_time()?)))
+            .collect()
+    };
+    let before = times(members)?;
+    std::thread::sleep(rest);
+    let after = times(members)?;
+    let (mut agents, mut peers) = (Vec::new(), Vec::new());
+    for (member, (before, after)) in members.iter_mut().zip(before.into_iter().zip(after)) {
+        member.agent.must_run()?;
+        member.peers.must_run()?;
+        agents.push(Needs {
+            memory: member.agent.memory()?,
+            processor: after.0.saturating_sub(before.0),
+        });
+        peers.push(Needs {
+            memory: member.peers.memory()?,
+            processor: after.1.saturating_sub(before.1),
+        });
+    }
+    Ok((agents, peers))
+}
+
+fn show(agents: &[Needs], peers: &[Needs], rest: usize) {
+    let row = |name: &str, needs: &[Needs]| {
+        let mut processor = Sample::default();
+        for needs in needs {
+            processor.add(needs.processor);
+        }
+        let [median, most] = [50, 100].map(|part| milliseconds(processor.percentile(part)));
+        let mut row = vec![name.to_owned()];
+        row.extend(median_and_most(needs, |memory| memory.resident));
+        row.extend(median_and_most(needs, |memory| memory.anonymous));
+        row.extend([median, most]);
+        row
+    };
+    let time = format!("processor ms in {rest} s");
+    let head = [
+        "one node at rest",
+        "MB resident, median",
+        "max",
+        "MB anonymous, median",
+        "max",
+        &format!("{time}, median"),
+        "max",
+    ];
+    let rows = [row("stayput run", agents), row("stayput peers run", peers)];
+    println!("{}\n", table(&head, rows));
+}
+
+/// By nearest rank, as [`Sample::percentile`].
+fn median_and_most(needs: &[Needs], what: fn(&Memory) -> u64) -> [String; 2] {
+    let mut all: Vec<u64> = needs.iter().map(|needs| what(&needs.memory)).collect();
+    all.sort_unstable();
+    let middle = all.len().div_ceil(2).saturating_sub(1);
+    [all.get(middle), all.last()].map(|bytes| megabytes(bytes.copied().unwrap_or_default()))
 }

@@ -65,7 +65,11 @@ impl Running {
 
     /// Processor time of the process and its descendants so far, in user and kernel mode.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        self.family().into_iter().map(processor_time).sum()
+        let mut ticks = 0;
+        for pid in self.family() {
+            ticks += ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?;
+        }
+        Ok(TICK * ticks)
     }
 
     /// The process and its descendants.
@@ -88,7 +92,18 @@ impl Running {
 
     /// Memory of the process itself.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        memory(self.pid())
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            let kilobytes: u64 = kilobytes.ok_or_else(|| format!("no {field} in {status}"))?;
+            Result::Ok(kilobytes * 1024)
+        };
+        Ok(Memory {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+            anonymous: bytes("RssAnon")?,
+        })
     }
 
     /// How many threads the process has.
@@ -105,28 +120,6 @@ impl Running {
         }
         Ok(traced)
     }
-}
-
-/// Memory of one process.
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let bytes = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        let kilobytes: u64 = kilobytes.ok_or_else(|| format!("no {field} in {status}"))?;
-        Result::Ok(kilobytes * 1024)
-    };
-    Ok(Memory {
-        resident: bytes("VmRSS")?,
-        peak: bytes("VmHWM")?,
-        anonymous: bytes("RssAnon")?,
-    })
-}
-
-/// Processor time of one process so far, in user and kernel mode.
-pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    Ok(TICK * ticks_of(&stat)?)
 }
 
 impl Drop for Running {

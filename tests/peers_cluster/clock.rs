@@ -115,7 +115,7 @@ fn a_node_comes_up_with_a_dead_clock() {
         member.knows_all();
         member.clock_is_dead();
     }
-    let begun = Instant::now();
     lab.comes_back(&[(0, 101), (1, 102), (2, 103)]);
+    let begun = Instant::now();
     lab.all_books_are_true("all masters come back elsewhere, no clock is right", begun);
 }

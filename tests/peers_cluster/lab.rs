@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::issue::issue;
+use crate::certificates::issued;
+use crate::kubelet::join;
 use crate::measured::measured;
 use crate::namespace::Namespace;
 use crate::node::Node;
@@ -106,7 +106,7 @@ impl Lab {
                 Node::new(folder.path(), name, namespace, cluster)
             })
             .collect();
-        issue(&nodes[..MASTERS]);
+        issued(&nodes[..MASTERS]);
         let read = |file: &str| nodes[0].read(&format!("etc/kubernetes/pki/{file}"));
         let (authority, key) = (read("ca.crt"), read("ca.key"));
         let (with, without) = nodes[MASTERS..].split_at(joined);
@@ -116,6 +116,7 @@ impl Lab {
         for worker in without {
             worker.write("etc/kubernetes/pki/ca.crt", &authority);
         }
+        // Not by threads, with which their processes would end.
         for node in &mut nodes {
             node.start_agent();
             node.start_haproxy();
@@ -251,29 +252,6 @@ impl Lab {
             .args(arguments))
         .good();
     }
-}
-
-/// What `kubeadm join` leaves on a worker that matters here: the authority, and the kubelet's certificate.
-fn join(worker: &Node, authority: &str, key: &str) {
-    let key = KeyPair::from_pem(key).unwrap();
-    let issuer = Issuer::from_ca_cert_pem(authority, key).unwrap();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let name = &mut params.distinguished_name;
-    name.push(DnType::OrganizationName, "system:nodes");
-    name.push(DnType::CommonName, format!("system:node:{}", worker.name));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.not_before = time::OffsetDateTime::now_utc() - Duration::from_mins(1);
-    params.not_after = time::OffsetDateTime::now_utc() + Duration::from_hours(1000);
-    let own = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&own, &issuer).unwrap();
-    let folder = worker.path("var/lib/kubelet/pki");
-    std::fs::create_dir_all(&folder).unwrap();
-    let both = format!("{}{}", certificate.pem(), own.serialize_pem());
-    std::fs::write(folder.join("kubelet-client-1.pem"), both).unwrap();
-    let current = folder.join("kubelet-client-current.pem");
-    std::os::unix::fs::symlink("kubelet-client-1.pem", current).unwrap();
-    worker.write("etc/kubernetes/pki/ca.crt", authority);
 }
 
 impl Member {

@@ -5,9 +5,12 @@
 
 mod attacks;
 mod away;
+mod certificates;
 mod clock;
 #[path = "../support/issue.rs"]
 mod issue;
+#[path = "../support/kubelet.rs"]
+mod kubelet;
 mod lab;
 #[path = "../support/measured.rs"]
 mod measured;
