@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::life::Daemon;
 use super::names;
 use super::places::{Places, Sources};
-use crate::peers::gossip::Who;
+use crate::peers::gossip::{Identity, Who};
 use crate::peers::transport::{Peer, To};
 
 /// How often anybody is looked for while nobody answers, give or take a quarter.
@@ -87,7 +87,7 @@ impl Daemon {
             Some(gossip) => gossip.known(),
             None => self.members.told.clone(),
         };
-        let told = members.iter().flat_map(|member| member.addresses());
+        let told = members.iter().flat_map(Identity::addresses);
         sources.told.extend(told);
         Places::new(sources, &self.own_sockets())
     }

@@ -51,12 +51,12 @@ fn invented_members_stay_few_and_go() {
 fn whoever_signs_as_fast_as_it_can_is_passed_on_at_a_pace() {
     let mut world = settled(10, 16);
     let from = identity(&world, 0);
-    let mut frames = 0;
+    let mut told_to = 0;
     for version in 0..2_000 {
         let at = "192.0.2.1:8442".parse().unwrap();
-        let word = record(0, 1_000_000 + version, at);
+        let said = record(0, 1_000_000 + version, at);
         let mut items = Vec::new();
-        Items::push(&mut items, &word);
+        Items::push(&mut items, &said);
         let frame = Frame::Records(Items::over(&items)).encode();
         let node = &mut world.nodes[4];
         let input = Input::Frame {
@@ -65,11 +65,11 @@ fn whoever_signs_as_fast_as_it_can_is_passed_on_at_a_pace() {
         };
         let out = node.gossip.handle(input, &mut node.ledger, world.now);
         let sent = out.iter().filter(|it| matches!(it, Output::Send { .. }));
-        frames += sent.count();
+        told_to += sent.count();
         assert!(out.iter().any(|it| matches!(it, Output::News { .. })));
     }
     // The burst, to four; it was all in one moment.
-    assert!((4 * 32..=4 * 64).contains(&frames), "{frames}");
+    assert!((4 * 32..=4 * 64).contains(&told_to), "{told_to}");
     // The last word arrives everywhere all the same.
     let all = |world: &World| {
         let mut others = world.nodes.iter().skip(1);
