@@ -129,9 +129,10 @@ fn pulls(lab: &mut Lab) {
             .collect();
         records.sort();
         everywhere(lab, async |at| {
-            let mut answered = 0;
-            for _ in 0..30 {
+            let (mut answered, mut refused) = (0, 0);
+            while refused < 3 {
                 let Ok(mut stream) = raw.say(at, Purpose::Pull, &[]).await else {
+                    refused += 1;
                     continue;
                 };
                 let mut rest = &rest(&mut stream).await[..];
@@ -141,17 +142,19 @@ fn pulls(lab: &mut Lab) {
                     said.push(behind[..length].to_vec());
                     rest = &behind[length..];
                 }
-                if !said.is_empty() {
-                    // The hello, and what every node may know.
-                    said.remove(0);
-                    said.sort();
-                    assert_eq!(said, records);
-                    answered += 1;
+                if said.is_empty() {
+                    refused += 1;
+                    continue;
                 }
+                // The hello, and what every node may know.
+                said.remove(0);
+                said.sort();
+                assert_eq!(said, records);
+                answered += 1;
             }
-            assert!((16..30).contains(&answered), "{answered}");
+            assert!(answered > 0);
         });
-        vec![Told::new(&source(93), &["too many pull"])]
+        vec![Told::new(&source(93), &["too many"])]
     });
 }
 
