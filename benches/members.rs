@@ -7,6 +7,9 @@
 //! Each node is a network namespace on one bridge, with the agent, `stayput peers run` and a real HAProxy.
 //! Three are masters with certificates of their own, the others have their kubelet's. It needs root.
 
+#![allow(clippy::unwrap_used, reason = "what it shares with tests")]
+#![allow(clippy::allow_attributes, reason = "as above")]
+
 #[path = "../tests/support/issue.rs"]
 mod issue;
 #[path = "../tests/support/kubelet.rs"]
@@ -25,6 +28,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -91,7 +95,7 @@ fn run() -> Result<Verdict> {
     eventually("all books show all records", &mut members, is_true)?;
     let took = begun.elapsed();
     println!(
-        "\n{nodes} nodes, {MASTERS} of them masters; all books true after {took:.1?}, then {settle} s of rest"
+        "\n{nodes} nodes, {MASTERS} of them masters; all books true {took:.1?} after the last start, then {settle} s of rest"
     );
     std::thread::sleep(seconds(settle));
     let (agents, peers) = look(&mut members, seconds(rest))?;
@@ -114,7 +118,7 @@ fn seconds(number: usize) -> Duration {
 }
 
 /// Masters with certificates, workers that have joined, and all their processes.
-fn start(count: usize, folder: &std::path::Path, bridge: &Namespace) -> Result<Vec<Member>> {
+fn start(count: usize, folder: &Path, bridge: &Namespace) -> Result<Vec<Member>> {
     let names = (1..=MASTERS).map(|number| format!("master-{number}"));
     let workers = (1..=count - MASTERS).map(|number| format!("worker-{number}"));
     let nodes: Vec<Node> = (11..)
