@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::book::Event;
 use crate::config;
-use crate::config::node::NodeSettings;
+use crate::config::NodeSettings;
 use crate::control::published::Publisher;
 use crate::control::server::{Command, Error as OrderError, Order, Server};
 use crate::engine::{EVERYTHING, Engine, OpenError, Pending};

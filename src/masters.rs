@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::book::{Book, Origin, Rejection};
 use crate::clock;
+use crate::config::Cluster;
 use crate::config::cluster::Master;
 use crate::config::routes::Mode;
-use crate::config::{Cluster, reserved};
 use crate::name::Name;
 use crate::view::View;
 
@@ -23,12 +23,7 @@ pub fn effective(file: &Arc<Cluster>, book: &Book) -> Arc<Cluster> {
     }
     let mut cluster = Cluster::clone(file);
     cluster.masters.retain(|master| !is_removed(master));
-    cluster.masters.extend(added.map(|name| Master {
-        name: name.clone(),
-        addresses: Vec::new(),
-        follow: None,
-        stable: None,
-    }));
+    cluster.add(added);
     Arc::new(cluster)
 }
 
@@ -42,30 +37,14 @@ pub fn must_remain(file: &Arc<Cluster>, book: &Book) -> Result<(), Rejection> {
 
 fn added<'a>(file: &'a Cluster, book: &'a Book) -> impl Iterator<Item = &'a Name> {
     let strangers = book.added().filter(|name| file.master(name).is_none());
-    strangers.filter(|name| unusable(file, name).is_none())
-}
-
-/// Why a name that the cluster file does not list cannot be a master's.
-fn unusable(file: &Cluster, name: &Name) -> Option<String> {
-    if !name.is_below(&file.domain) {
-        return Some(format!("'{name}' is not below {}", file.domain));
-    }
-    if *name == file.endpoint.name {
-        return Some(format!("'{name}' is the endpoint's name"));
-    }
-    if let Some(target) = file.aliases.get(name) {
-        return Some(format!(
-            "the cluster file has '{name}' as an alias of {target}"
-        ));
-    }
-    reserved::check(name, Some(&file.domain)).err()
+    strangers.filter(|name| file.refuses(name).is_none())
 }
 
 /// What signed records say that cannot be followed, or that is about this node itself; one line each.
 pub fn problems(view: &View) -> Vec<String> {
     let cluster = &view.cluster;
     let refused = view.book.added().filter_map(|name| {
-        let why = unusable(cluster, name)?;
+        let why = cluster.refuses(name)?;
         Some(format!("a signed record of {name} adds no master: {why}"))
     });
     let own = view.node.master().filter(|own| view.book.is_removed(own));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Global, exit};
 use crate::book::Rejection;
-use crate::config::node::{NodeSettings, Selection};
+use crate::config::NodeSettings;
+use crate::config::node::Selection;
 use crate::config::{self, Cluster, Node};
 use crate::control::client;
 use crate::engine::{Engine, OpenError};
@@ -154,6 +155,7 @@ impl Context {
     pub(super) fn flags(&self) -> NodeSettings {
         let interface = self.global.own_interface.clone().map(Selection::Interface);
         NodeSettings {
+            joins: false,
             name: self.global.node.clone(),
             kubernetes_name: self.global.kubernetes_name.clone(),
             selection: interface.or(self.global.own_cidr.map(Selection::Within)),

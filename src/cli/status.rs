@@ -104,7 +104,7 @@ fn summary(peers: &Peers) -> String {
     let mut facts = vec![format!(
         "{} of {} other nodes are up",
         up.len(),
-        members.len()
+        members.iter().filter(|it| it.state != State::Gone).count()
     )];
     match others.count() {
         0 => {}

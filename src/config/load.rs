@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cluster::Cluster;
-use super::node::{APISERVER_MANIFEST, Node, NodeError, NodeSettings};
+use super::node::{APISERVER_MANIFEST, Node, NodeError};
+use super::node_file::NodeSettings;
 use super::problem::Problems;
 use super::rescue;
 use crate::root::Root;
@@ -94,7 +95,10 @@ pub fn load(
         path: manifest.to_owned(),
         source,
     })?;
-    let node = Node::determine(settings, &hostname(root)?, &cluster, apiserver)?;
+    let hostname = hostname(root)?;
+    let joining = settings.joining(&hostname, &cluster)?;
+    cluster.add(&joining);
+    let node = Node::determine(settings, &hostname, &cluster, apiserver)?;
     Ok((cluster, node))
 }
 

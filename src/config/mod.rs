@@ -16,6 +16,7 @@
 //!
 //! Reading a text is pure; only [`load`] touches files.
 
+mod added;
 mod aliases;
 pub(crate) mod catalogue;
 mod certificates;
@@ -27,6 +28,7 @@ mod load;
 mod masters;
 mod names;
 pub mod node;
+mod node_file;
 mod parse;
 pub mod peers;
 mod problem;
@@ -40,7 +42,8 @@ mod scalar;
 
 pub use cluster::Cluster;
 pub use load::{Error, load, where_looked_up};
-pub use node::{Node, NodeError, NodeSettings};
+pub use node::{Node, NodeError};
+pub use node_file::NodeSettings;
 pub use problem::{Problem, Problems};
 pub use scalar::span;
 

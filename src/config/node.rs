@@ -5,16 +5,11 @@
 //! is an error. As a worker it would send its clients to the others and never announce its own
 //! address, and nothing would tell.
 
-use std::path::Path;
-
 use ipnet::IpNet;
 
 use super::cluster::Cluster;
 use super::identities;
-use super::problem::Problems;
-use super::read::{self, Value};
-use super::report::Report;
-use super::scalar;
+use super::node_file::NodeSettings;
 use crate::name::{Name, NameError};
 
 /// The static pod that only a master has.
@@ -51,29 +46,24 @@ pub enum Selection {
     Within(IpNet),
 }
 
-/// What a node file says, or what flags say in its place. All of it is optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeSettings {
-    /// The node's name in the cluster file: a label, or a whole name.
-    pub name: Option<Name>,
-    /// The name of its Kubernetes Node object.
-    pub kubernetes_name: Option<Name>,
-    /// Where its own addresses are looked for.
-    pub selection: Option<Selection>,
-}
-
 /// Why it is not clear which node this is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// A control-plane machine that the cluster file does not know.
     #[error(
-        "this node runs kube-apiserver ({APISERVER_MANIFEST}) but '{name}' is not among the masters of the cluster file; add it there, or set 'name' in the node file or --node to one of: {masters}"
+        "this node runs kube-apiserver ({APISERVER_MANIFEST}) but '{name}' is not among the masters of the cluster file; add it there, or set 'role: master' in the node file if it is a new one, or 'name' there or --node to one of: {masters}"
     )]
     UnknownMaster {
         /// What the node is called.
         name: String,
         /// The masters' names.
         masters: String,
+    },
+    /// The node file makes it a master, which it cannot be.
+    #[error("the node file says 'role: master', but {reason}")]
+    CannotJoin {
+        /// Why not, and what to do.
+        reason: String,
     },
     /// A host name that no Kubernetes node can have.
     #[error(
@@ -93,51 +83,6 @@ pub enum NodeError {
         /// Why not.
         reason: String,
     },
-}
-
-impl NodeSettings {
-    /// Parses and checks a node file; everything that is wrong with it is told at once. An empty
-    /// file is a good one. `file` is only named in the problems.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
-        read::file(text, file, settings)
-    }
-
-    /// These settings, and for what they leave open, those of `other`.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            name: self.name.or(other.name),
-            kubernetes_name: self.kubernetes_name.or(other.kubernetes_name),
-            selection: self.selection.or(other.selection),
-        }
-    }
-}
-
-fn settings(tree: &Value<'_>, report: &mut Report) -> Option<NodeSettings> {
-    if tree.is_null() {
-        return Some(NodeSettings::default());
-    }
-    let fields = tree.fields(&["name", "kubernetesName", "interface", "cidr"], report)?;
-    let mut settings = NodeSettings::default();
-    if let Some(value) = fields.get("name") {
-        settings.name = value.parsed_by(Name::parse, report);
-    }
-    if let Some(value) = fields.get("kubernetesName") {
-        settings.kubernetes_name = value.parsed_by(Name::parse, report);
-    }
-    if let Some(value) = fields.get("interface") {
-        let interface = value.parsed_by(scalar::interface, report);
-        settings.selection = interface.map(Selection::Interface);
-    }
-    if let Some(value) = fields.get("cidr") {
-        let range = value.parsed_by(scalar::range, report);
-        if fields.get("interface").is_some() {
-            let message = "is given beside 'interface'; give one of them";
-            report.add(&value.place.key_itself(), message);
-        }
-        settings.selection = range.map(Selection::Within);
-    }
-    Some(settings)
 }
 
 impl Node {
@@ -193,7 +138,7 @@ impl Node {
 }
 
 /// The master of a name that was given on purpose: relative to the domain, or whole.
-fn named(cluster: &Cluster, name: &Name) -> Option<Name> {
+pub(super) fn named(cluster: &Cluster, name: &Name) -> Option<Name> {
     let masters = cluster.masters.iter().map(|master| &master.name);
     let mut matching = masters.filter(|master| {
         *master == name || master.relative_to(&cluster.domain) == Some(name.as_str())
@@ -202,7 +147,7 @@ fn named(cluster: &Cluster, name: &Name) -> Option<Name> {
 }
 
 /// The master of a host name, which may lie in the domain or in one of its own.
-fn called(cluster: &Cluster, host: &Name) -> Option<Name> {
+pub(super) fn called(cluster: &Cluster, host: &Name) -> Option<Name> {
     let by_label = || {
         let label = Name::parse(host.label()).ok()?;
         named(cluster, &label)
@@ -214,11 +159,13 @@ fn called(cluster: &Cluster, host: &Name) -> Option<Name> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::address::Loopback;
 
-    fn cluster() -> Cluster {
+    pub(in crate::config) fn cluster() -> Cluster {
         let text = "
 domain: prod.k8s.internal
 endpoint: {name: api}
@@ -233,7 +180,7 @@ masters:
         Name::parse(text).unwrap()
     }
 
-    fn given(text: &str) -> NodeSettings {
+    pub(in crate::config) fn given(text: &str) -> NodeSettings {
         NodeSettings {
             name: (!text.is_empty()).then(|| name(text)),
             ..NodeSettings::default()
@@ -281,7 +228,7 @@ masters:
         ] {
             let error = Node::determine(given(explicit), hostname, &cluster(), true).unwrap_err();
             let want = format!(
-                "this node runs kube-apiserver (/etc/kubernetes/manifests/kube-apiserver.yaml) but '{called}' is not among the masters of the cluster file; add it there, or set 'name' in the node file or --node to one of: m1, m2.zone-a"
+                "this node runs kube-apiserver (/etc/kubernetes/manifests/kube-apiserver.yaml) but '{called}' is not among the masters of the cluster file; add it there, or set 'role: master' in the node file if it is a new one, or 'name' there or --node to one of: m1, m2.zone-a"
             );
             assert_eq!(error.to_string(), want);
         }
@@ -300,67 +247,5 @@ masters:
         };
         let node = Node::determine(settings, "a_b", &cluster(), false).unwrap();
         assert_eq!(node.kubernetes_name, name("node-7"));
-    }
-
-    #[test]
-    fn a_node_file_is_read_and_flags_go_before_it() {
-        let text = "name: m1\nkubernetesName: box-7.corp.example.com\ninterface: eth0.100\n";
-        let file = NodeSettings::parse(text, Path::new("F")).unwrap();
-        assert_eq!(
-            file.selection,
-            Some(Selection::Interface("eth0.100".into()))
-        );
-        let flags = NodeSettings {
-            name: Some(name("m2")),
-            ..NodeSettings::default()
-        };
-        let both = flags.or(file);
-        assert_eq!(both.name, Some(name("m2")));
-        assert_eq!(both.kubernetes_name, Some(name("box-7.corp.example.com")));
-        for empty in ["", "# all by default\n"] {
-            let settings = NodeSettings::parse(empty, Path::new("F")).unwrap();
-            assert_eq!(settings, NodeSettings::default());
-        }
-    }
-
-    #[test]
-    fn mistakes_in_a_node_file_are_told_with_their_place() {
-        for (text, want) in [
-            (
-                "name: a_b",
-                "1:7: name: 'a_b' is not a host name; use letters, digits and inner hyphens (RFC 1123)",
-            ),
-            (
-                "nodeName: a",
-                "1:1: nodeName: is not a known key; known here: name, kubernetesName, interface, cidr",
-            ),
-            (
-                "kubernetesname: a",
-                "1:1: kubernetesname: is not a known key; did you mean 'kubernetesName'?",
-            ),
-            (
-                "interface: a/b",
-                "1:12: interface: 'a/b' is not an interface; write its name as `ip link` shows it, such as eth0",
-            ),
-            (
-                "interface: sixteen-letters-",
-                "1:12: interface: 'sixteen-letters-' is not an interface; write its name as `ip link` shows it, such as eth0",
-            ),
-            (
-                "cidr: 10.0.0.1/24",
-                "1:7: cidr: 10.0.0.1/24 is an address within a range; write 10.0.0.0/24",
-            ),
-            (
-                "cidr: eth0",
-                "1:7: cidr: 'eth0' is not a range; write one such as 10.77.0.0/24",
-            ),
-            (
-                "interface: eth0\ncidr: 10.0.0.0/24",
-                "2:1: cidr: is given beside 'interface'; give one of them",
-            ),
-        ] {
-            let problems = NodeSettings::parse(text, Path::new("F")).unwrap_err();
-            assert_eq!(problems.to_string(), format!("F:{want}"), "{text}");
-        }
     }
 }

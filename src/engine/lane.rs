@@ -223,7 +223,7 @@ mod tests {
         let file = std::path::Path::new("cluster.yaml");
         let rules = crate::address::Loopback::Refused;
         let cluster = crate::config::Cluster::parse(text, file, rules).unwrap();
-        let settings = crate::config::node::NodeSettings::default();
+        let settings = crate::config::NodeSettings::default();
         let node = crate::config::Node::determine(settings, "worker-1", &cluster, false).unwrap();
         View {
             cluster: cluster.into(),

@@ -18,8 +18,10 @@
 //! - [`offline`] takes records in where no process does. [`order`] is what an operator may have a master say of others.
 //! - [`duty`] tells when a master has to speak, [`pace`] how often against another of its own name.
 
+mod allowance;
 pub mod carry;
 pub mod certificate;
+mod changes;
 pub mod control;
 pub mod daemon;
 pub mod duty;

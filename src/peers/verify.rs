@@ -64,6 +64,11 @@ pub enum Refused {
         /// Who signed it.
         signer: Name,
     },
+    /// A master lifts its own replacement.
+    #[error(
+        "the record for {0} is refused: it says itself that it was replaced, which another master has to say"
+    )]
+    ReplacesItself(Name),
     /// The certificate is not the authority's, or not valid now.
     #[error("the record for {master} is refused: its certificate is not accepted: {reason}")]
     Chain {
@@ -74,14 +79,14 @@ pub enum Refused {
     },
     /// A removal or a replacement that could not be undone.
     #[error(
-        "the record for {master} by {signer} is refused: its {what} is more than a day ahead; if the clock here is right, {signer} or a thief of its key wants what nobody can take back"
+        "the record for {master} by {signer} is refused: its {what}; if the clock here is right, {signer} or a thief of its key wants what nobody can take back"
     )]
     Ahead {
         /// Whom it speaks of.
         master: Name,
         /// Who signed it.
         signer: Name,
-        /// What is ahead: version or cutoff.
+        /// What is ahead of what.
         what: &'static str,
     },
 }
@@ -91,11 +96,27 @@ pub enum Refused {
 /// - Its statement can be read and is of this cluster.
 /// - Its certificate is a master's ([`MasterCertificate`]), was issued directly by one of the authorities,
 ///   and is valid at [`Trust::time`].
-/// - Where a master is, it says itself; that one was removed or replaced, any master.
+/// - Where a master is, it says itself; that it was replaced, another one; that it was removed, any. Otherwise the
+///   machine that was replaced would say from when on certificates count, and its own would count again.
 /// - The signature over [`CONTEXT`](record::CONTEXT) and statement is by the certificate's key, P-256 with
 ///   SHA-256.
-/// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known.
+/// - A removal or a replacement is not further ahead of the present than [`AHEAD`], where that is known, and
+///   else not beyond the authority's end.
 pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
+    read(record, trust)?.verify(trust)
+}
+
+/// A record that breaks no rule, but may be forged.
+#[derive(Debug)]
+pub struct Claim {
+    record: Record,
+    bytes: Vec<u8>,
+    statement: Statement,
+    signer: MasterCertificate,
+}
+
+/// The part of [`verify`] that costs little: all but signature, chain and time.
+pub fn read(record: &Record, trust: &Trust) -> Result<Claim, Refused> {
     let bytes = record.encode()?;
     let statement = Statement::decode(&record.statement, trust.loopback)?;
     if statement.cluster != trust.cluster {
@@ -105,58 +126,109 @@ pub fn verify(record: &Record, trust: &Trust) -> Result<Verified, Refused> {
         });
     }
     let master = &statement.master;
-    let refused = |source| Refused::Certificate {
+    let signer = MasterCertificate::read(&record.certificate, &trust.cluster);
+    let signer = signer.map_err(|source| Refused::Certificate {
         master: master.clone(),
         source,
-    };
-    let signer = MasterCertificate::read(&record.certificate, &trust.cluster).map_err(refused)?;
-    if matches!(statement.says, Says::At(_)) && signer.master != *master {
-        return Err(Refused::NotItsOwn {
-            master: master.clone(),
-            signer: signer.master,
-        });
-    }
-    // Cheaper than the chain, and what a forger fails at.
-    signer
-        .check_signature(&record.statement, &record.signature)
-        .map_err(refused)?;
-    chain(&signer.certificate, trust).map_err(|reason| Refused::Chain {
-        master: master.clone(),
-        reason: shortened(&reason),
     })?;
-    if let Some(what) = ahead(&statement, trust.time) {
-        return Err(Refused::Ahead {
+    let own = signer.master == *master;
+    match statement.says {
+        Says::At(_) if !own => Err(Refused::NotItsOwn {
             master: master.clone(),
             signer: signer.master,
-            what,
-        });
+        }),
+        Says::Replaced { .. } if own => Err(Refused::ReplacesItself(signer.master)),
+        Says::At(_) | Says::Removed | Says::Replaced { .. } => Ok(Claim {
+            record: record.clone(),
+            bytes,
+            statement,
+            signer,
+        }),
     }
-    Ok(Verified {
-        record: record.clone(),
-        digest: Digest::of(&bytes),
-        bytes,
-        signer: signer.master,
-        not_before: signer.certificate.not_before,
-        statement,
-    })
 }
 
-/// What of a word about a master is too far ahead. A clock that is known to be wrong proves nothing, and what
-/// was accepted before stays.
-fn ahead(statement: &Statement, time: Time) -> Option<&'static str> {
-    let Time::At(now) = time else {
-        return None;
+impl Claim {
+    /// The rest of [`verify`].
+    pub fn verify(self, trust: &Trust) -> Result<Verified, Refused> {
+        let Self {
+            record,
+            bytes,
+            statement,
+            signer,
+        } = self;
+        let master = &statement.master;
+        // Cheaper than the chain, and what a forger fails at.
+        signer
+            .check_signature(&record.statement, &record.signature)
+            .map_err(|source| Refused::Certificate {
+                master: master.clone(),
+                source,
+            })?;
+        chain(&signer.certificate, trust).map_err(|reason| Refused::Chain {
+            master: master.clone(),
+            reason: shortened(&reason),
+        })?;
+        if let Some(what) = ahead(&statement, trust) {
+            return Err(Refused::Ahead {
+                master: master.clone(),
+                signer: signer.master,
+                what,
+            });
+        }
+        Ok(Verified {
+            digest: Digest::of(&bytes),
+            record,
+            bytes,
+            signer: signer.master,
+            not_before: signer.certificate.not_before,
+            statement,
+        })
+    }
+
+    /// The record as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it says.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// When the certificate that it shows began, in Unix time.
+    pub fn not_before(&self) -> i64 {
+        self.signer.certificate.not_before
+    }
+}
+
+/// What of a word about a master is too far ahead. A clock that is known to be wrong proves nothing of today, but
+/// nothing is said after the authority's end; and what was accepted before stays.
+fn ahead(statement: &Statement, trust: &Trust) -> Option<&'static str> {
+    let (most, version, cutoff) = match trust.time {
+        Time::At(now) => (
+            now.saturating_add(AHEAD),
+            "version is more than a day ahead",
+            "cutoff is more than a day ahead",
+        ),
+        Time::AtLeast(_) => {
+            let ends = trust.authorities.iter().map(|it| it.not_after);
+            (
+                ends.max()?,
+                "version is beyond the authority's end",
+                "cutoff is beyond the authority's end",
+            )
+        }
+        Time::Any => return None,
     };
-    let most = now.saturating_add(AHEAD);
-    let cutoff = match statement.says {
+    let says = match statement.says {
         Says::At(_) => return None,
         Says::Removed => None,
         Says::Replaced { not_before } => Some(not_before),
     };
     if i64::try_from(statement.version).is_ok_and(|version| version <= most) {
-        cutoff.filter(|cutoff| *cutoff > most).map(|_| "cutoff")
+        says.filter(|not_before| *not_before > most).map(|_| cutoff)
     } else {
-        Some("version")
+        Some(version)
     }
 }
 

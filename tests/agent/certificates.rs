@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stayput::config;
-use stayput::config::node::NodeSettings;
+use stayput::config::NodeSettings;
 use stayput::name::Name;
 use stayput::pki::certificate::Certificate;
 use stayput::pki::moment::{Moment, Synchronised};

@@ -1,14 +1,15 @@
 //! Members that send too much, too slowly, or nonsense.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stayput::peers::transport::frame::Purpose;
-use stayput::peers::transport::{Failure, Incoming, Limits, Peer, To};
+use stayput::peers::transport::{Contact, Failure, Incoming, Limits, Peer, To};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::authority::{Authority, Leaf};
+use crate::authority::{Authority, Leaf, NOW};
 use crate::lab::{Machine, soon, two, until};
 use crate::log::Log;
 use crate::raw::{Raw, frames, rest};
@@ -194,6 +195,52 @@ async fn one_in_the_middle_that_drops_everything_only_costs_time() {
     assert_eq!(master.frame().await.1, "first");
     assert_eq!(master.frame().await.1, "second");
     swallowing.abort();
+}
+
+#[tokio::test]
+async fn who_was_met_does_not_wait_for_those_that_somebody_invented() {
+    let authority = Authority::new();
+    let long = Duration::from_mins(10);
+    let limits = Limits {
+        handshake: long,
+        patience: long,
+        ..Limits::default()
+    };
+    let mut met = Machine::node(&authority, &Leaf::node("worker-2"))
+        .start()
+        .await;
+    let mut master = Machine::master(&authority, &Leaf::master("master-1"))
+        .start()
+        .await;
+    let known = vec![Contact {
+        peer: met.peer(),
+        addresses: vec![met.at()],
+        last: NOW,
+    }];
+    let node = Machine::node(&authority, &Leaf::node("worker-1"));
+    let here = [Ipv4Addr::LOCALHOST.into()];
+    let node = node.start_at(&here, &limits, known).await;
+    // Takes connections and never says a word.
+    let pit = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = pit.local_addr().unwrap();
+    for number in 0..200 {
+        let invented = Peer::Node(format!("invented-{number}"));
+        let to = To::Peer(invented, vec![at]);
+        node.handle.send(to, b"x".to_vec());
+    }
+    node.send_at(at, "x");
+    node.handle.send(
+        To::Peer(met.peer(), vec![]),
+        b"to one that was met".to_vec(),
+    );
+    assert_eq!(met.frame().await.1, "to one that was met");
+    node.send(&master, "to a master");
+    assert_eq!(master.frame().await.1, "to a master");
+    let mut seed = Machine::node(&authority, &Leaf::node("worker-3"))
+        .start()
+        .await;
+    node.send_at(seed.at(), "to a seed");
+    assert_eq!(seed.frame().await.1, "to a seed");
 }
 
 #[tokio::test]

@@ -182,8 +182,8 @@ async fn one_that_pulls_is_not_listened_to() {
 async fn who_pulls_too_often_or_too_slowly_is_refused_and_members_are_heard() {
     let log = Log::new();
     let limits = Limits {
-        pulls: 2,
-        pulls_rate: (1, 5),
+        pulls_of_one: 2,
+        pulls_of_one_rate: (1, 5),
         pull: Duration::from_secs(1),
         write: Duration::from_millis(300),
         ..Limits::default()

@@ -91,7 +91,11 @@ impl Lab {
 
     /// With more in the cluster file, and so many workers that have joined.
     pub(crate) fn with(more: &str, joined: usize) -> Self {
-        let cluster = format!("{CLUSTER}{more}");
+        Self::of(&format!("{CLUSTER}{more}"), joined)
+    }
+
+    /// With this cluster file.
+    pub(crate) fn of(cluster: &str, joined: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bridge = Namespace::bridge();
         let mut nodes: Vec<Node> = NAMES
@@ -99,7 +103,7 @@ impl Lab {
             .zip(BEFORE)
             .map(|(name, at)| {
                 let namespace = bridge.node(name, &address(at));
-                Node::new(folder.path(), name, namespace, &cluster)
+                Node::new(folder.path(), name, namespace, cluster)
             })
             .collect();
         issued(&nodes[..MASTERS]);

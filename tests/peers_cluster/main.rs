@@ -21,6 +21,7 @@ mod namespace;
 #[path = "../support/node.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod node;
+mod seeds;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;

@@ -5,9 +5,11 @@
 mod attacks;
 mod carry;
 mod etcd;
+mod joining;
 mod masters;
 mod orders;
 mod process;
+mod renewal;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../agent/sandbox.rs"]
 mod sandbox;

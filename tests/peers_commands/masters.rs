@@ -59,14 +59,19 @@ pub(crate) fn cluster_at(count: usize, addresses: &[String; 3]) -> Vec<Sandbox> 
     let (first, others) = masters.split_first().unwrap();
     first.stayput(&["certs", "init", "--new-cluster"]).good();
     for other in others {
-        let bundle = other.path("bundle.tar");
-        let out = File::create(&bundle).unwrap();
-        let bundled = first.command(&["certs", "bundle"]).stdout(out).status();
-        assert!(bundled.unwrap().success());
-        fed(other, &["certs", "unbundle"], &bundle).good();
-        other.stayput(&["certs", "init"]).good();
+        hand_over(first, other);
     }
     masters
+}
+
+/// Another master gets the authorities and issues its own certificates.
+pub(crate) fn hand_over(first: &Sandbox, other: &Sandbox) {
+    let bundle = other.path("bundle.tar");
+    let out = File::create(&bundle).unwrap();
+    let bundled = first.command(&["certs", "bundle"]).stdout(out).status();
+    assert!(bundled.unwrap().success());
+    fed(other, &["certs", "unbundle"], &bundle).good();
+    other.stayput(&["certs", "init"]).good();
 }
 
 /// Runs it with a file as its standard input.

@@ -176,6 +176,11 @@ fn where_peers_are_off_nothing_is_signed_and_it_is_said() {
     }
     let masters = cluster(2);
     let first = &masters[0];
+    keep(
+        &masters[1],
+        &[at(&masters[1], 2, 1_700_000_002, "127.77.0.22")],
+    );
+    let export = masters[1].stayput(&["export"]).good();
     let file = first.path("etc/stayput/cluster.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     let text: Vec<&str> = text.lines().filter(|l| !l.starts_with("peers:")).collect();
@@ -191,4 +196,13 @@ fn where_peers_are_off_nothing_is_signed_and_it_is_said() {
     let said = first.stayput(&["peers"]);
     assert_eq!(said.code, 69, "{said:?}");
     assert!(said.out.starts_with("peers.mode is off"), "{said:?}");
+    // Nobody is sent to start what would do nothing.
+    first.write("export.json", &export);
+    let path = first.path("export.json").display().to_string();
+    let read: Value = serde_json::from_str(&export).unwrap();
+    let digest = read["caHashes"][0].as_str().unwrap();
+    let said = first.stayput(&["import", &path, "--ca-hash", digest]);
+    assert!(said.out.contains("peers.mode is off"), "{said:?}");
+    assert!(!said.out.contains("systemctl start"), "{said:?}");
+    assert!(stored(first).is_some());
 }

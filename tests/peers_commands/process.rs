@@ -13,11 +13,11 @@ use crate::support::{Process, eventually, here, run, until};
 /// Where figures are shown, on each master's own address.
 const METRICS: u16 = 9442;
 
-struct Running {
-    node: Sandbox,
+pub(crate) struct Running {
+    pub(crate) node: Sandbox,
     address: String,
     // These end before the folder does.
-    peers: Option<Process>,
+    pub(crate) peers: Option<Process>,
     agent: Option<Process>,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(node: Sandbox, address: &str) -> Self {
+    pub(crate) fn start(node: Sandbox, address: &str) -> Self {
         let text = node.read("etc/stayput/cluster.yaml");
         let more = format!(
             "peers: {{listen: [{address}], multicast: false, metrics: \"{address}:{METRICS}\"}}\n"
@@ -61,7 +61,7 @@ impl Running {
     }
 
     /// Waits until `peers` shows something.
-    fn lists(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn lists(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || {
             let said = self.node.stayput(&["peers", "--output", "json"]);
             let listed: Value = serde_json::from_str(&said.out).map_err(|_| format!("{said:?}"))?;
@@ -84,7 +84,7 @@ fn curl(arguments: &[&str], url: &str) -> (u16, String) {
 }
 
 /// Two masters that have heard each other.
-fn two() -> [Running; 2] {
+pub(crate) fn two() -> [Running; 2] {
     let addresses = addresses();
     let mut nodes = cluster_at(2, &addresses).into_iter();
     let both = [0, 1].map(|at| Running::start(nodes.next().unwrap(), &addresses[at]));

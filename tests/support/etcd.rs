@@ -56,6 +56,11 @@ impl Member<'_> {
 
 /// etcdctl on a node with one of its pairs, by its path below the PKI folder.
 pub(crate) fn etcdctl(node: &Node, pair: &str, endpoints: &str, arguments: &[&str]) -> Said {
+    run(&mut asking(node, pair, endpoints, arguments))
+}
+
+/// The same before it is run.
+pub(crate) fn asking(node: &Node, pair: &str, endpoints: &str, arguments: &[&str]) -> Command {
     let mut etcdctl = node.command("etcdctl");
     etcdctl.env("ETCDCTL_API", "3").args([
         &format!("--endpoints={endpoints}"),
@@ -65,5 +70,6 @@ pub(crate) fn etcdctl(node: &Node, pair: &str, endpoints: &str, arguments: &[&st
         "--dial-timeout=2s",
         "--command-timeout=3s",
     ]);
-    run(etcdctl.args(arguments))
+    etcdctl.args(arguments);
+    etcdctl
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use stayput::config::node::NodeSettings;
+use stayput::config::NodeSettings;
 use stayput::name::Name;
 
 use crate::api::Api;
@@ -111,6 +111,6 @@ pub(crate) fn settings(node: &str) -> NodeSettings {
     NodeSettings {
         name: Some(Name::parse(node).unwrap()),
         kubernetes_name: Some(Name::parse(node).unwrap()),
-        selection: None,
+        ..NodeSettings::default()
     }
 }

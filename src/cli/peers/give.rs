@@ -37,6 +37,9 @@ pub(super) struct Given {
     /// One for each record, in their order.
     #[serde(skip)]
     pub(super) verdicts: Vec<Verdict>,
+    /// Whether the cluster file turns peers off.
+    #[serde(skip)]
+    pub(super) off: bool,
 }
 
 /// Who has taken records in.
@@ -80,6 +83,7 @@ impl Given {
                 "given to the peers process of this node, which tells the {many} other nodes that are up"
             ),
             (TakenBy::Process, None) => "given to the peers process of this node".to_owned(),
+            (TakenBy::Command, _) if self.off => "peers.mode is off in the cluster file: saved here, and no record counts before that changes".to_owned(),
             (TakenBy::Command, _) => "no peers process runs on this node: saved here; others hear it when one runs (`systemctl start stayput-peers`)".to_owned(),
         }];
         if let Some(report) = &self.report {
@@ -146,6 +150,7 @@ async fn to_process(root: &Root, records: &[Vec<u8>]) -> Result<Given, client::E
         report: None,
         notices: Vec::new(),
         verdicts,
+        off: false,
     })
 }
 
@@ -179,5 +184,6 @@ async fn told(context: &Context, root: &Root, taken: offline::Taken) -> Given {
         report,
         notices,
         verdicts,
+        off: false,
     }
 }

@@ -12,6 +12,7 @@ use crate::api::identity;
 use crate::cli::context::{Context, Failure, block_on};
 use crate::cli::{exit, output};
 use crate::config::Cluster;
+use crate::config::peers::Mode;
 use crate::name::Name;
 use crate::peers::carry::{self, Export, Hash, SIZE};
 use crate::peers::control::message::{Kind, Verdict, Word};
@@ -76,6 +77,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<u8, Failure
     let good = judged.iter().filter_map(|it| it.as_ref().ok());
     let good: Vec<Vec<u8>> = good.map(|verified| verified.bytes().to_vec()).collect();
     let mut given = block_on(give(context, &root, &trust, &good))?;
+    given.off = cluster.peers.mode == Mode::Off;
     let mut verdicts = std::mem::take(&mut given.verdicts).into_iter();
     let records = judged.into_iter().map(|judged| match judged {
         Ok(verified) => {

@@ -180,7 +180,7 @@ fn no_node_is_called_so() {
         let settings = NodeSettings {
             name: Some(Name::parse(master).unwrap()),
             kubernetes_name: Some(Name::parse(called).unwrap()),
-            selection: None,
+            ..NodeSettings::default()
         };
         let node = Node::determine(settings, "host", cluster, false);
         match (want, node) {

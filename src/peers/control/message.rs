@@ -89,7 +89,8 @@ pub struct Member {
     pub connected: bool,
     /// How long ago it spoke to this node itself; none if it has not since the start.
     pub last_contact_seconds: Option<u64>,
-    /// Whether it said last that it holds the same records as this node does now; none if it has not said.
+    /// Whether it said last that it holds the same records as this node does now; none if it has not said, or
+    /// only before a change here of which it may have heard meanwhile.
     pub same_records: Option<bool>,
 }
 
@@ -101,6 +102,8 @@ pub enum State {
     Up,
     /// It does not answer.
     Down,
+    /// It did not for an hour, and is no master.
+    Gone,
 }
 
 /// `GET /v1/records`: all records that are held.
@@ -231,9 +234,13 @@ impl Role {
 }
 
 impl State {
-    /// Of what the members know.
-    pub fn of(up: bool) -> Self {
-        if up { Self::Up } else { Self::Down }
+    /// Of what the process knows.
+    pub fn of(state: command::State) -> Self {
+        match state {
+            command::State::Up => Self::Up,
+            command::State::Down => Self::Down,
+            command::State::Gone => Self::Gone,
+        }
     }
 
     /// The word that tables and JSON show.
@@ -241,6 +248,7 @@ impl State {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+            Self::Gone => "gone",
         }
     }
 }
@@ -266,7 +274,7 @@ impl Peers {
             name: member.who.to_string(),
             role: Role::of(&member.who),
             addresses: member.addresses.clone(),
-            state: State::of(member.up),
+            state: State::of(member.state),
             connected: member.connected,
             last_contact_seconds: member.heard.map(|ago| ago.as_secs()),
             same_records: member.digest.map(|theirs| theirs == digest),

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::message::{Kind, Role, State};
-use crate::peers::daemon::command::{Counts, Member, Picture, Traffic};
+use crate::peers::daemon::command::{self, Counts, Member, Picture, Traffic};
 use crate::peers::gossip::Who;
 use crate::peers::ledger::Effective;
 
@@ -89,7 +89,9 @@ pub fn figures(picture: &Picture) -> Vec<Figure> {
     let own = &picture.own;
     let digest = picture.ledger.digest();
     let others = picture.members.iter();
-    let others = others.filter(|it| it.up && it.digest.is_some_and(|theirs| theirs != digest));
+    let others = others.filter(|it| {
+        it.state == command::State::Up && it.digest.is_some_and(|theirs| theirs != digest)
+    });
     let mut all = vec![
         gauge(
             "identified",
@@ -153,9 +155,10 @@ fn family(name: &'static str, help: &'static str, values: Vec<(Labels, u64)>) ->
 /// All four, also where there are none.
 fn members(members: &[Member]) -> Vec<(Labels, u64)> {
     let kinds = [Role::Master, Role::Worker].into_iter();
-    let kinds = kinds.flat_map(|role| [(role, State::Up), (role, State::Down)]);
+    let kinds =
+        kinds.flat_map(|role| [State::Up, State::Down, State::Gone].map(|state| (role, state)));
     let count = |(role, state)| {
-        let is = |it: &&Member| Role::of(&it.who) == role && State::of(it.up) == state;
+        let is = |it: &&Member| Role::of(&it.who) == role && State::of(it.state) == state;
         members.iter().filter(is).count() as u64
     };
     let labels = |(role, state): (Role, State)| {

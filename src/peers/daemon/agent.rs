@@ -11,12 +11,13 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::book::Signed;
 use crate::control::client::{self, Error};
 use crate::control::published::Watched;
 use crate::name::Name;
+use crate::peers::allowance::{Allowance, Rate};
 use crate::request;
 use crate::root::Root;
 
@@ -25,6 +26,13 @@ const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(2);
 /// The agent answers when all surfaces have shown a change. What is newer waits for it no longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is told. Each time it writes files: whoever signs faster, with a key that was stolen or by a
+/// script that runs wild, is shown as he was last, and delays others no longer than this.
+const PACE: Rate = Rate {
+    burst: 10,
+    every: Duration::from_secs(1),
+};
 
 /// What the agent refuses it is shown again after this long: what it refused it for may have changed.
 const REFUSED: Duration = Duration::from_secs(30);
@@ -165,9 +173,14 @@ async fn talk<P, F>(
 {
     let mut said = false;
     let mut refused = None;
+    let begun = Instant::now();
+    let mut allowance = Allowance::default();
     while telling.changed().await.is_ok() {
         let mut pause = FIRST;
         loop {
+            sleep(allowance.wait(PACE, begun.elapsed())).await;
+            allowance.take(1, PACE, begun.elapsed());
+            // The newest: what came meanwhile goes with it.
             let Some((_, records)) = telling.borrow_and_update().clone() else {
                 break;
             };
@@ -227,8 +240,6 @@ fn say(error: &Error, what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     /// Answers each post as the list says, and tells when it came; after the list it takes everything.
@@ -265,6 +276,36 @@ mod tests {
         let more = tokio::time::timeout(REFUSED * 3, times.recv()).await;
         assert!(more.is_err(), "what was taken is not told again");
         assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_signs_fast_is_shown_at_a_pace_and_the_last_word_is_shown() {
+        let versions = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let posted = Arc::clone(&versions);
+        let post = move |records: request::Records| {
+            let version = records.records.values().next().map(|it| it.version);
+            posted.lock().unwrap().extend(version);
+            std::future::ready(Ok(()))
+        };
+        let (tell, telling) = watch::channel(None);
+        let told = Arc::new(AtomicU64::new(0));
+        let _task = tokio::spawn(talk(post, telling, Arc::clone(&told)));
+        let begun = Instant::now();
+        let name = crate::peers::sample::master("m1");
+        for version in 0..1000 {
+            let says = crate::book::Says::Removed;
+            let signed = Signed { version, says };
+            tell.send_replace(Some((0, Counting::from([(name.clone(), signed)]))));
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(PACE.every * 2).await;
+        let seconds = begun.elapsed().as_secs();
+        let versions = versions.lock().unwrap();
+        assert_eq!(versions.last(), Some(&999));
+        assert_eq!(versions[..9], [0, 1, 2, 3, 4, 5, 6, 7, 8], "some at once");
+        let most = u64::from(PACE.burst) + seconds;
+        assert!(versions.len() as u64 <= most, "{}", versions.len());
+        assert!(versions.len() as u64 >= seconds, "{}", versions.len());
     }
 
     #[tokio::test(start_paused = true)]

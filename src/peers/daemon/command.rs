@@ -80,13 +80,25 @@ pub struct Member {
     /// Where it may listen, the preferred address first.
     pub addresses: Vec<SocketAddr>,
     /// Whether it is there as far as the members know. Nothing depends on it.
-    pub up: bool,
+    pub state: State,
     /// Whether there is a connection now.
     pub connected: bool,
     /// How long ago it spoke to this node itself, since the start.
     pub heard: Option<Duration>,
-    /// The digest of all its records, as it said last.
+    /// The digest of all its records, as it said last; none where that was before a change here of which it
+    /// may have heard meanwhile.
     pub digest: Option<Digest>,
+}
+
+/// Whether somebody is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Up,
+    /// It does not answer.
+    Down,
+    /// It did not for an hour, and is no master.
+    Gone,
 }
 
 /// Counters that only grow.

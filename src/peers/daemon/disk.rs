@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::peers::allowance::{Allowance, Rate};
 use crate::peers::ledger::Ledger;
 use crate::peers::store;
 use crate::root::Root;
@@ -12,6 +13,11 @@ use crate::writer::Writer;
 
 /// Between two saves, where nothing waits for one.
 const PAUSE: Duration = Duration::from_millis(200);
+/// And in the long run, whoever signs as fast as he can.
+const PACE: Rate = Rate {
+    burst: 10,
+    every: Duration::from_secs(1),
+};
 /// After one that failed.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -30,6 +36,8 @@ pub(super) struct Disk<T> {
     waiting: Waiting<T>,
     under_way: Waiting<T>,
     job: JoinSet<Result<(), String>>,
+    begun: Instant,
+    allowance: Allowance,
     /// Not sooner.
     next: Instant,
     failures: u64,
@@ -46,6 +54,8 @@ impl<T> Disk<T> {
             waiting: Vec::new(),
             under_way: Vec::new(),
             job: JoinSet::new(),
+            begun: Instant::now(),
+            allowance: Allowance::default(),
             next: Instant::now(),
             failures: 0,
             failing: false,
@@ -104,6 +114,7 @@ impl<T> Disk<T> {
             return;
         }
         self.saved = version;
+        self.allowance.take(1, PACE, self.begun.elapsed());
         let (root, writer, ledger) = (self.root.clone(), self.writer.clone(), ledger.clone());
         self.job.spawn(async move {
             let saved = writer.run(move || store::save(&root, &ledger)).await;
@@ -116,7 +127,8 @@ impl<T> Disk<T> {
     }
 
     fn done(&mut self, outcome: Result<(), String>) {
-        self.next = Instant::now() + PAUSE;
+        let wait = self.allowance.wait(PACE, self.begun.elapsed());
+        self.next = Instant::now() + wait.max(PAUSE);
         match outcome {
             Ok(()) => {
                 if std::mem::take(&mut self.failing) {
@@ -195,6 +207,25 @@ mod tests {
         assert_eq!(disk.turn(1).await, Some(vec![]));
         assert!(!disk.is_failing() && disk.failures() == 1);
         assert!(dir.path().join("var/lib/stayput/peers/records").exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_signs_fast_is_saved_at_a_pace() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let mut disk = Disk::<()>::new(root, Writer::start().unwrap());
+        let begun = Instant::now();
+        for version in 1..=30 {
+            assert_eq!(disk.turn(version).await, None);
+            disk.save(&Ledger::default(), version);
+            assert_eq!(disk.turn(version).await, Some(vec![]));
+        }
+        assert!(begun.elapsed() >= PACE.every * 19, "{:?}", begun.elapsed());
+        // What waits for it does not wait for that.
+        disk.after_saving(());
+        let before = Instant::now();
+        assert_eq!(disk.turn(31).await, None);
+        assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

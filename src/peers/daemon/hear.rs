@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::agent::News;
 use super::command::{Command, Verdict};
-use super::life::{After, DIGESTS, Daemon};
+use super::life::{After, Daemon};
 use super::{multicast, names};
 use crate::peers::gossip::{self, ADDRESSES, Input};
 use crate::peers::record::{Digest, Record};
@@ -22,10 +22,8 @@ impl Daemon {
                     return;
                 };
                 self.heard = Some(Instant::now());
-                if let Some(digest) = gossip::digest(&bytes)
-                    && (self.digests.len() < DIGESTS || self.digests.contains_key(&from))
-                {
-                    self.digests.insert(from.clone(), Digest(digest));
+                if let Some(digest) = gossip::digest(&bytes) {
+                    self.others.told(&from, Digest(digest), Instant::now());
                 }
                 self.gossip(Input::Frame {
                     from: &from,
@@ -42,7 +40,7 @@ impl Daemon {
         self.counts.multicast_heard += 1;
         let verdict = self.records.take(bytes);
         if let Verdict::Refused(why) = &verdict {
-            self.refused(&from.ip().to_canonical().to_string(), why);
+            self.refused_on_link(&from.ip().to_canonical().to_string(), why);
         }
         let of_interest = match verdict {
             Verdict::News => true,

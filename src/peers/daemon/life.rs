@@ -1,6 +1,5 @@
 //! The task that owns records and gossip: everything that happens arrives here, one thing after the other.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::hold::Hold;
 use super::members::Members;
 use super::multicast::Multicast;
 use super::notes::Notes;
+use super::others::Others;
 use super::places::Turn;
 use super::pull::Pulling;
 use super::records::{Records, moment};
@@ -29,22 +29,19 @@ use super::{Error, Settings, tell, watchdog};
 use crate::config::{Cluster, Node};
 use crate::control::published::Watched;
 use crate::own;
-use crate::peers::gossip::{self, Gossip, Input, Who};
-use crate::peers::record::Digest;
+use crate::peers::changes::Changes;
+use crate::peers::gossip::{Gossip, Input};
 use crate::peers::transport::{self, Handle, Incoming, Limits, Peer};
 use crate::pki::certificate::Certificate;
 use crate::root::Root;
 use crate::source::interface::Snapshot;
 use crate::source::netlink;
-use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
 
 /// How often it is looked whether others are known than those on disk.
 const MEMBERS: Duration = Duration::from_secs(5);
 /// How often what was waited for in vain is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Digests of others that are remembered.
-pub(super) const DIGESTS: usize = gossip::MEMBERS;
 
 /// Why a life ends.
 pub(super) enum End {
@@ -92,7 +89,7 @@ pub(super) struct Daemon {
     pub(super) multicast: Multicast,
     pub(super) datagrams: mpsc::Receiver<(Vec<u8>, SocketAddr)>,
     pub(super) disk: Disk<After>,
-    pub(super) files: Watch,
+    pub(super) files: Changes,
     pub(super) seeds: Seeds,
     pub(super) turn: Turn,
     pub(super) pulling: Pulling,
@@ -104,10 +101,12 @@ pub(super) struct Daemon {
     pub(super) begun: Instant,
     /// When anybody spoke last, since the start or a move.
     pub(super) heard: Option<Instant>,
-    pub(super) digests: BTreeMap<Who, Digest>,
+    pub(super) others: Others,
     pub(super) counts: Counts,
     pub(super) key_problems: Vec<String>,
     pub(super) notes: Notes,
+    /// Of datagrams, whose senders are not known for certain.
+    pub(super) link_notes: Notes,
     pub(super) last: Last,
     pub(super) rng: SmallRng,
 }
@@ -121,7 +120,7 @@ impl Daemon {
         node: Node,
     ) -> Result<Self, Error> {
         let (root, writer) = (settings.root.clone(), writer.clone());
-        let files = Watch::start(&writer, &root, files::keys()).await?;
+        let files = Changes::start(&writer, &root, files::keys()).await;
         let reading = root.clone();
         let members = writer.run(move || Members::load(&reading)).await?;
         let transport = transport::Settings {
@@ -176,10 +175,11 @@ impl Daemon {
             saving: JoinSet::new(),
             begun: Instant::now(),
             heard: None,
-            digests: BTreeMap::new(),
+            others: Others::new(Instant::now()),
             counts: Counts::default(),
             key_problems: Vec::new(),
             notes: Notes::default(),
+            link_notes: Notes::default(),
             last: Last::default(),
             rng: SmallRng::from_seed(seed),
             root,
@@ -230,7 +230,7 @@ impl Daemon {
                     Ok(snapshot) => self.looked(&snapshot),
                     Err(error) => tracing::warn!("this node's addresses are not known: {error}"),
                 },
-                _ = self.files.next() => self.keys_changed().await,
+                () = self.files.next() => self.keys_changed().await,
                 _ = self.own.changed() => self.be_somebody(),
                 _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
                 () = until(deadline) => self.gossip(Input::Tick),

@@ -30,6 +30,7 @@ mod members;
 pub mod multicast;
 mod names;
 mod notes;
+mod others;
 mod picture;
 mod places;
 mod pull;
@@ -47,14 +48,14 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::node::NodeSettings;
+use crate::config::NodeSettings;
 use crate::config::peers::Mode;
 use crate::config::{self, Cluster, Node};
 use crate::lock;
+use crate::peers::changes::Changes;
 use crate::peers::control::{self, Server};
 use crate::peers::transport;
 use crate::root::Root;
-use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
 use life::{Daemon, End};
 
@@ -93,9 +94,6 @@ pub enum Error {
     /// It cannot listen.
     #[error(transparent)]
     Transport(#[from] transport::Error),
-    /// Files cannot be followed.
-    #[error(transparent)]
-    Watch(#[from] crate::source::watch::Error),
     /// Files cannot be read.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -115,7 +113,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let mut halted = halted().map_err(os("listen to signals"))?;
     let writer = Writer::start().map_err(os("start the writing thread"))?;
     // Watched before they are read: no change falls between.
-    let mut watch = Watch::start(&writer, &settings.root, files::settings(&settings)).await?;
+    let mut watch = Changes::start(&writer, &settings.root, files::settings(&settings)).await;
     let mut present = files::load(&settings)?;
     loop {
         let end = match present.0.peers.mode {
@@ -164,7 +162,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 /// Nothing is to be done until the files say otherwise.
 async fn idle(
     halted: &mut watch::Receiver<bool>,
-    watch: &mut Watch,
+    watch: &mut Changes,
     settings: &Settings,
     writer: &Writer,
     present: &(Cluster, Node),
@@ -181,7 +179,7 @@ async fn idle(
 
 /// Waits for files that say something else. Bad ones leave the old in force, loudly. May be cancelled.
 async fn changed(
-    watch: &mut Watch,
+    watch: &mut Changes,
     settings: &Settings,
     writer: &Writer,
     present: &(Cluster, Node),

@@ -5,10 +5,12 @@
 //! port of the same number as the peers'. They leave with a TTL or hop limit of 1, the kernel's default
 //! for multicast, so no router passes them on. Nothing in them is secret, and workers send none.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use netlink_packet_route::address::AddressFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::peers::allowance::{Allowance, Rate};
 use crate::peers::record::LIMIT;
 use crate::source::interface::{Snapshot, is_container_link};
 
@@ -25,8 +28,20 @@ pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 84, 42);
 /// The group of IPv6.
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0x8442);
 
-/// Datagrams that are looked at each second; others are dropped before anything is verified.
-const EACH_SECOND: u32 = 50;
+/// Datagrams of all sources that are looked at; others are dropped before anything is read.
+const OF_ALL: Rate = Rate {
+    burst: 50,
+    every: Duration::from_millis(20),
+};
+/// And of one source.
+const OF_ONE: Rate = Rate {
+    burst: 10,
+    every: Duration::from_millis(100),
+};
+/// Sources that are told from each other at a time. Whoever is on the link can send as anybody.
+const SOURCES: usize = 64;
+/// Datagrams that wait to be looked at.
+const WAITING: usize = 50;
 /// Links that are joined.
 const LINKS: usize = 32;
 
@@ -69,21 +84,23 @@ pub(super) struct Multicast {
     sockets: Vec<Arc<UdpSocket>>,
     heard: mpsc::Sender<(Vec<u8>, SocketAddr)>,
     dropped: Arc<AtomicU64>,
-    allowance: Arc<Mutex<Allowance>>,
+    begun: Instant,
+    allowances: Arc<Mutex<Allowances>>,
     listening: JoinSet<()>,
 }
 
 impl Multicast {
     /// On no link yet. What is heard comes out of the receiver.
     pub(super) fn new(port: u16) -> (Self, mpsc::Receiver<(Vec<u8>, SocketAddr)>) {
-        let (heard, receiver) = mpsc::channel(EACH_SECOND as usize);
+        let (heard, receiver) = mpsc::channel(WAITING);
         let multicast = Self {
             port,
             links: Vec::new(),
             sockets: Vec::new(),
             heard,
             dropped: Arc::default(),
-            allowance: Arc::new(Mutex::new(Allowance::new(Instant::now()))),
+            begun: Instant::now(),
+            allowances: Arc::default(),
             listening: JoinSet::new(),
         };
         (multicast, receiver)
@@ -112,18 +129,19 @@ impl Multicast {
     fn listen(&mut self, socket: Arc<UdpSocket>) {
         self.sockets.push(socket.clone());
         let (heard, dropped) = (self.heard.clone(), self.dropped.clone());
-        let allowance = self.allowance.clone();
+        let (begun, allowances) = (self.begun, self.allowances.clone());
         self.listening.spawn(async move {
             let mut bytes = vec![0; LIMIT + 1];
             loop {
                 let Ok((size, from)) = socket.recv_from(&mut bytes).await else {
                     // An error of the link; it is joined anew when that changes.
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 };
-                let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
-                let allowed = size <= LIMIT && allowance.take(Instant::now());
-                drop(allowance);
+                let source = from.ip().to_canonical();
+                let mut allowances = allowances.lock().unwrap_or_else(PoisonError::into_inner);
+                let allowed = allowances.take(source, begun.elapsed()) && size <= LIMIT;
+                drop(allowances);
                 if !allowed || heard.try_send((bytes[..size].to_vec(), from)).is_err() {
                     dropped.fetch_add(1, Ordering::Relaxed);
                 }
@@ -158,35 +176,31 @@ impl Multicast {
     }
 }
 
-/// So many at once, and so many each second.
-#[derive(Debug)]
-struct Allowance {
-    left: f64,
-    at: Instant,
+/// How many are looked at: of one source, and of all together.
+#[derive(Debug, Default)]
+struct Allowances {
+    all: Allowance,
+    sources: BTreeMap<IpAddr, Allowance>,
 }
 
-impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self {
-            left: f64::from(EACH_SECOND),
-            at: now,
+impl Allowances {
+    /// Whether one more of a source is looked at.
+    fn take(&mut self, source: IpAddr, now: Duration) -> bool {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
+            // Who has all of it left need not be remembered.
+            self.sources
+                .retain(|_, allowance| !allowance.left(OF_ONE.burst, OF_ONE, now));
+            if self.sources.len() >= SOURCES {
+                self.sources.pop_first();
+            }
         }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let most = f64::from(EACH_SECOND);
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.left = (self.left + passed * most).min(most);
-        self.at = now;
-        let taken = self.left >= 1.0;
-        if taken {
-            self.left -= 1.0;
-        }
-        taken
+        let own = self.sources.entry(source).or_default();
+        own.take(1, OF_ONE, now) && self.all.take(1, OF_ALL, now)
     }
 }
 
-/// A socket that is bound to the group gets nothing but what is sent there.
+/// A socket that is bound to the group gets nothing but what is sent there; of IPv4 also by way of the other
+/// links that were joined (`IP_MULTICAST_ALL`, ip(7)), so that one datagram may come several times.
 fn bind_v4(link: u32, port: u16) -> io::Result<UdpSocket> {
     let group = SocketAddrV4::new(GROUP_V4, port);
     let fd = open(AddressFamily::INET)?;
@@ -219,18 +233,32 @@ fn open(family: AddressFamily) -> io::Result<rustix::fd::OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
+    fn ip(number: u32) -> IpAddr {
+        Ipv4Addr::from(number).into()
+    }
+
     #[test]
-    fn fifty_each_second_and_no_more() {
-        let now = Instant::now();
-        let mut allowance = Allowance::new(now);
-        let taken =
-            |allowance: &mut Allowance, at| (0..1000).filter(|_| allowance.take(at)).count();
-        assert_eq!(taken(&mut allowance, now), 50);
-        assert_eq!(taken(&mut allowance, now + Duration::from_millis(100)), 5);
-        assert_eq!(taken(&mut allowance, now + Duration::from_mins(1)), 50);
+    fn one_source_has_a_part_of_all() {
+        let mut allowances = Allowances::default();
+        let mut taken = |source, millis| {
+            let now = Duration::from_millis(millis);
+            (0..1000)
+                .filter(|_| allowances.take(ip(source), now))
+                .count()
+        };
+        assert_eq!([1, 1, 2].map(|source| taken(source, 0)), [10, 0, 10]);
+        assert_eq!([1, 2].map(|source| taken(source, 200)), [2, 2]);
+        assert_eq!(taken(1, 60_000), 10);
+    }
+
+    #[test]
+    fn all_together_have_fifty_each_second_and_the_memory_ends() {
+        let mut allowances = Allowances::default();
+        let mut taken = |now| (0..5000).filter(|n| allowances.take(ip(*n), now)).count();
+        assert_eq!(taken(Duration::ZERO), 50);
+        assert_eq!(taken(Duration::from_millis(100)), 5);
+        assert!(allowances.sources.len() <= SOURCES);
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_hours(1);
 /// Different things in that time; more are not said.
 const MOST: usize = 256;
+/// And different things of one source, so that others are named too.
+const OF_ONE: usize = 16;
 
 /// What was said, and when.
 #[derive(Debug, Default)]
@@ -18,7 +20,8 @@ impl Notes {
         self.0
             .retain(|_, said| now.saturating_duration_since(*said) < AGAIN);
         let key = (source.to_owned(), kind.to_owned());
-        if self.0.contains_key(&key) || self.0.len() >= MOST {
+        let of_it = self.0.keys().filter(|(of, _)| of == source).count();
+        if self.0.contains_key(&key) || of_it >= OF_ONE || self.0.len() >= MOST {
             return false;
         }
         self.0.insert(key, now);
@@ -42,5 +45,9 @@ mod tests {
         let later = now + AGAIN * 3;
         let said = (0..1000).filter(|n| notes.is_new(&n.to_string(), "forged", later));
         assert_eq!(said.count(), MOST);
+        let next = later + AGAIN;
+        let said = (0..1000).filter(|n| notes.is_new("m1", &n.to_string(), next));
+        assert_eq!(said.count(), OF_ONE);
+        assert!(notes.is_new("m2", "forged", next));
     }
 }

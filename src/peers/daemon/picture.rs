@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::command::{Counts, Member, Own, Picture, Traffic};
+use tokio::time::Instant;
+
+use super::command::{Counts, Member, Own, Picture, State, Traffic};
 use super::life::Daemon;
 use super::names;
 use crate::clock;
+use crate::peers::changes;
 use crate::peers::gossip::{Identity, Who};
 use crate::peers::sign::CERTIFICATE;
 use crate::peers::store;
@@ -51,8 +54,9 @@ impl Daemon {
             .filter_map(|connection| names::who(&connection.peer))
             .collect();
         let up: BTreeSet<&Who> = gossip.members().map(Identity::who).collect();
-        let mut told: BTreeMap<Who, Vec<_>> = self
-            .masters()
+        let masters = self.masters();
+        let mut told: BTreeMap<Who, Vec<_>> = masters
+            .clone()
             .into_iter()
             .map(|(name, at)| (Who::Master(name), at))
             .collect();
@@ -63,11 +67,17 @@ impl Daemon {
             at.extend(more);
         }
         told.remove(gossip.identity().who());
+        let (digest, instant) = (self.records.ledger().digest(), Instant::now());
+        let counts = |who: &Who| matches!(who, Who::Master(name) if masters.contains_key(name));
         let member = |(who, addresses)| Member {
-            up: up.contains(&who),
+            state: match up.contains(&who) {
+                true => State::Up,
+                false if counts(&who) || !self.others.is_gone(&who, instant) => State::Down,
+                false => State::Gone,
+            },
             connected: connected.contains(&who),
             heard: gossip.last_contact(&who).map(|at| now.saturating_sub(at)),
-            digest: self.digests.get(&who).copied(),
+            digest: self.others.digest(&who, digest, instant),
             who,
             addresses,
         };
@@ -92,6 +102,9 @@ impl Daemon {
             problems.push(
                 "no valid certificate to take part with (a master's pki/stayput, or the kubelet's): records are only pulled".into(),
             );
+        }
+        if !self.files.are_watched() {
+            problems.push(changes::UNWATCHED.to_owned());
         }
         if self.disk.is_failing() {
             problems.push(format!("{} cannot be written; see the log", store::PATH));

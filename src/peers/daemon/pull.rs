@@ -84,8 +84,21 @@ impl Daemon {
     }
 }
 
-/// The first answer.
-async fn first_of(handle: Handle, places: Vec<SocketAddr>) -> Option<Pulled> {
+/// The first answer. Kinds are tried beside each other: none waits for another that takes its time.
+async fn first_of(handle: Handle, kinds: Vec<Vec<SocketAddr>>) -> Option<Pulled> {
+    let mut trying = JoinSet::new();
+    for places in kinds {
+        trying.spawn(first_of_kind(handle.clone(), places));
+    }
+    while let Some(tried) = trying.join_next().await {
+        if let Ok(Some(pulled)) = tried {
+            return Some(pulled);
+        }
+    }
+    None
+}
+
+async fn first_of_kind(handle: Handle, places: Vec<SocketAddr>) -> Option<Pulled> {
     for at in places {
         match handle.pull(at).await {
             Ok(pulled) => return Some(pulled),

@@ -14,7 +14,7 @@ use crate::peers::ledger::{Ledger, Outcome};
 use crate::peers::record::{Digest, Record};
 use crate::peers::statement::{Says, Statement};
 use crate::peers::trust::{Time, Trust};
-use crate::peers::verify::{Refused, verify};
+use crate::peers::verify::{Refused, read, verify};
 use crate::pki::moment::{Moment, Synchronised};
 
 /// All records of this node, and what they are judged by.
@@ -106,9 +106,13 @@ impl Records {
             let why = "this node does not know the cluster's authority yet";
             return Verdict::Refused(why.to_owned());
         };
-        let judged = Record::decode(bytes)
-            .map_err(Refused::from)
-            .and_then(|record| verify(&record, &trust.at(self.time(trust))));
+        let claim = Record::decode(bytes).map_err(Refused::from);
+        let judged = match claim.and_then(|record| read(&record, trust)) {
+            // Whether it is true makes no difference, and would cost more than to ask.
+            Ok(claim) if self.ledger.outdoes(&claim) => return Verdict::Outdone,
+            Ok(claim) => claim.verify(&trust.at(self.time(trust))),
+            Err(why) => Err(why),
+        };
         let verified = match judged {
             Ok(verified) => verified,
             Err(why) => return Verdict::Refused(why.to_string()),
@@ -256,7 +260,15 @@ mod tests {
         let forged = m1.say(&at("m2", 9, "10.0.0.1")).encode().unwrap();
         assert!(matches!(records.take(&forged), Verdict::Refused(_)));
         assert!(matches!(records.take(b"nothing"), Verdict::Refused(_)));
-        assert_eq!((records.refused(), records.version()), (2, 1));
+        // What would not be taken is not verified either; one that would be is.
+        let bent = |mut record: Record| {
+            record.signature[20] ^= 1;
+            record.encode().unwrap()
+        };
+        let [low, high] = [4, 7].map(|version| bent(m1.say(&at("m1", version, "10.0.0.9"))));
+        assert_eq!(records.take(&low), Verdict::Outdone);
+        assert!(matches!(records.take(&high), Verdict::Refused(_)));
+        assert_eq!((records.refused(), records.version()), (3, 1));
         assert_ne!(records.digest(), empty);
         assert_eq!(records.digest(), records.ledger().digest().0);
         let [held] = records.held()[..] else { panic!() };

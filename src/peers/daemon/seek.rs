@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::life::Daemon;
 use super::names;
-use super::places::Places;
-use crate::peers::gossip::Who;
+use super::places::{Places, Sources};
+use crate::peers::gossip::{Identity, Who};
 use crate::peers::transport::{Peer, To};
 
 /// How often anybody is looked for while nobody answers, give or take a quarter.
@@ -49,7 +49,7 @@ impl Daemon {
     /// Dials a few addresses, and tells when to do so again.
     pub(super) fn search(&mut self) -> Instant {
         if self.is_lonely() {
-            for at in self.turn.next(&self.places()) {
+            for at in self.turn.next(&self.places()).concat() {
                 self.hello(To::Address(at));
             }
         }
@@ -72,32 +72,24 @@ impl Daemon {
 
     /// Everywhere that somebody may be.
     pub(super) fn places(&self) -> Places {
-        let known = self.handle.known();
-        let (masters, others): (Vec<_>, Vec<_>) = known
-            .iter()
-            .partition(|contact| matches!(contact.peer, Peer::Master(_)));
-        let met = |contacts: Vec<&crate::peers::transport::Contact>| -> Vec<SocketAddr> {
-            let contacts = contacts.into_iter();
-            contacts.flat_map(|it| it.addresses.clone()).collect()
+        let mut sources = Sources {
+            masters: self.masters().into_values().flatten().collect(),
+            seeds: self.seeds.now(),
+            ..Sources::default()
         };
+        for contact in self.handle.known() {
+            match contact.peer {
+                Peer::Master(_) => sources.masters.extend(contact.addresses),
+                Peer::Node(_) => sources.met.extend(contact.addresses),
+            }
+        }
         let members = match &self.gossip {
             Some(gossip) => gossip.known(),
             None => self.members.told.clone(),
         };
-        let (told, nodes): (Vec<_>, Vec<_>) = members
-            .iter()
-            .partition(|member| matches!(member.who(), Who::Master(_)));
-        let said = |members: Vec<&crate::peers::gossip::Identity>| -> Vec<SocketAddr> {
-            let members = members.into_iter();
-            members.flat_map(|it| it.addresses().to_vec()).collect()
-        };
-        let masters = self.masters().into_values().flatten().chain(met(masters));
-        let others = self.seeds.now().into_iter().chain(met(others));
-        Places::new(
-            masters.chain(said(told)),
-            others.chain(said(nodes)),
-            &self.own_sockets(),
-        )
+        let told = members.iter().flat_map(Identity::addresses);
+        sources.told.extend(told);
+        Places::new(sources, &self.own_sockets())
     }
 
     /// Masters that have not spoken to this node for a while.

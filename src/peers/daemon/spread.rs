@@ -39,7 +39,7 @@ impl Daemon {
                     .send(To::Peer(names::peer(&to), addresses), frame),
                 Output::Renewed(identity) => self.members.generation = identity.generation(),
                 Output::Refused { from, why } => {
-                    if !matches!(why, Refusal::Record(_)) {
+                    if !matches!(why, Refusal::Record(_) | Refusal::Talker) {
                         self.counts.malformed += 1;
                     }
                     let (from, kind) = (from.to_string(), kind(&why));
@@ -47,8 +47,14 @@ impl Daemon {
                         tracing::warn!("{from} sends what is not taken: {why}");
                     }
                 }
-                Output::Up(identity) => tracing::debug!("up: {identity:?}"),
-                Output::Down(identity) => tracing::debug!("down: {identity:?}"),
+                Output::Up(identity) => {
+                    tracing::debug!("up: {identity:?}");
+                    self.others.up(identity.who());
+                }
+                Output::Down(identity) => {
+                    tracing::debug!("down: {identity:?}");
+                    self.others.down(identity.who(), Instant::now());
+                }
                 // Who sent it is known by now; a search of its own goes on meanwhile.
                 Output::News { .. } | Output::Lonely => {}
             }
@@ -61,11 +67,21 @@ impl Daemon {
         }
     }
 
+    /// The same of a datagram. Whoever is on the link can send them under many addresses: that leaves room for
+    /// what members do.
+    pub(super) fn refused_on_link(&mut self, from: &str, why: &str) {
+        let now = std::time::Instant::now();
+        if self.link_notes.is_new(from, RECORD, now) {
+            tracing::warn!("{from} sends what is not taken: {why}");
+        }
+    }
+
     /// Something was taken: everybody here hears of it.
     pub(super) fn spread(&mut self) {
         // What is said then may be news itself.
         while self.known != self.records.version() {
             self.known = self.records.version();
+            self.others.changed(Instant::now());
             self.spread_masters();
             self.leave_old_places();
             self.tell_agent();
@@ -198,6 +214,7 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::Twin => "twin",
         Refusal::Record(_) => RECORD,
         Refusal::Liar => "liar",
+        Refusal::Talker => "talker",
         Refusal::Identity(_) => "identity",
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::allowance::Allowance;
 use super::gate::LEAP;
 use super::identity::{Identity, Who};
+use crate::peers::allowance::Allowance;
 
 /// Peers that are remembered: as many as members are.
 pub(super) const CONTACTS: usize = super::MEMBERS;

@@ -90,6 +90,10 @@ pub enum Refusal {
     /// So many records were refused that none is looked at for a while.
     #[error("too many records that were not to be believed")]
     Liar,
+    /// It tells of so many members that some of them are not looked at. After a network was cut in two an
+    /// honest one may.
+    #[error("more of other members than is taken from one node; the rest is passed over")]
+    Talker,
     /// Addresses on which no node can listen.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -10,7 +10,7 @@
 //!   shown, and whom news is passed on to, depends on it: **a master is talked to whatever the members
 //!   say of it**, at the addresses of its signed record ([`Input::Masters`]).
 //! - **What is new** is passed on at once, by whoever takes it for the first time, to a few that spoke
-//!   lately; then it travels as foca's broadcast, to a few random members every 200 ms until it was sent
+//!   lately (not where there is ever more of it, as from a key that was stolen); then it travels as foca's broadcast, to a few random members every 200 ms until it was sent
 //!   often enough. A master's own record goes to all masters at once.
 //! - **Who lacks what**: every 30 s ledgers are compared with a random master and a random peer that ever
 //!   spoke, by digest, then by pages of digests; then only what is missing travels, both ways.
@@ -20,7 +20,6 @@
 //!
 //! Everything is bounded: [`MEMBERS`], frames ([`FRAME`]), what one peer may tell, ask for, and lie.
 
-mod allowance;
 mod contacts;
 mod events;
 mod exchange;
@@ -46,7 +45,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::name::Name;
-use allowance::Allowance;
+use crate::peers::allowance::Allowance;
 use contacts::Contacts;
 use spread::Stamps;
 use timers::{Due, Round, Timers};
@@ -74,6 +73,7 @@ pub struct Gossip<L: Ledger> {
     masters: BTreeMap<Name, Vec<SocketAddr>>,
     timers: Timers,
     refutes: Allowance,
+    at_once: Allowance,
     /// When anybody spoke last; `None` after a start or a move.
     heard: Option<Duration>,
     /// The present pause between two searches, and between two questions for members.
@@ -105,6 +105,7 @@ impl<L: Ledger> Gossip<L> {
             masters: BTreeMap::new(),
             timers: Timers::default(),
             refutes: Allowance::default(),
+            at_once: Allowance::default(),
             heard: None,
             ask: pace::ASK,
             asked: 0,

@@ -3,8 +3,8 @@
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use super::allowance::Rate;
 use super::wire::PACKET;
+use crate::peers::allowance::Rate;
 
 /// Times and numbers of gossip. The defaults are what nodes use; tests choose others.
 #[derive(Debug, Clone)]
@@ -72,6 +72,11 @@ pub(super) const ASKS: Rate = Rate {
 pub(super) const RELAYS: Rate = Rate {
     burst: 64,
     every: Duration::from_millis(200),
+};
+/// News of others that is passed on in the moment in which it comes.
+pub(super) const AT_ONCE: Rate = Rate {
+    burst: 64,
+    every: Duration::from_millis(100),
 };
 /// Records that were not to be believed: above this nothing of a peer's is judged any more.
 pub(super) const LIES: Rate = Rate {

@@ -9,7 +9,7 @@ use rand::seq::IteratorRandom;
 
 use super::identity::{Identity, Who};
 use super::ledger::{Digest, Ledger, RECORD, Stamp, Verdict};
-use super::pace::{ASKS, LIES};
+use super::pace::{ASKS, AT_ONCE, LIES};
 use super::wire::{DIGESTS, Digests, FRAME, Frame, Items};
 use super::{Gossip, Output, Refusal, refuse};
 
@@ -87,7 +87,8 @@ impl<L: Ledger> Gossip<L> {
                 }
             }
         }
-        if !news.is_empty() {
+        // Of what is signed faster than that the newest goes out with the next packets.
+        if !news.is_empty() && self.at_once.take(1, AT_ONCE, now) {
             let few = self.few_who_spoke(self.pace.fanout, now);
             self.send_at_once(few.iter().filter(|who| *who != from), &news, out);
         }

@@ -53,7 +53,10 @@ impl<L: Ledger> Gossip<L> {
         if !self.admit(sender, now, out) {
             return;
         }
-        let (passes, outbid) = self.judge_all(&packet, now);
+        let (passes, outbid, too_many) = self.judge_all(&packet, now);
+        if too_many {
+            refuse(out, from, Refusal::Talker);
+        }
         let mut passes = passes.into_iter();
         let bytes = packet.only(|_| passes.next().unwrap_or(false));
         if let Err(error) = self.foca.handle_data(&bytes, &mut self.effects) {
@@ -113,9 +116,11 @@ impl<L: Ledger> Gossip<L> {
         later.is_some()
     }
 
-    /// Which of the members in a packet may pass, and the generation that this node has to outbid.
-    fn judge_all(&mut self, packet: &Packet<'_>, now: Duration) -> (Vec<bool>, Option<u64>) {
+    /// Which of the members in a packet may pass, the generation that this node has to outbid, and whether
+    /// some were passed over because their teller has told of too many.
+    fn judge_all(&mut self, packet: &Packet<'_>, now: Duration) -> (Vec<bool>, Option<u64>, bool) {
         let mut outbid = None;
+        let mut too_many = false;
         let mut passes = Vec::with_capacity(packet.told.len());
         let mut added = 1;
         let teller = packet.header.src.who();
@@ -124,6 +129,7 @@ impl<L: Ledger> Gossip<L> {
             let may_tell = self.contacts.hear(teller, now).tells.left(1, TELLS, now);
             if !may_tell && member.id().tag() != self.identity().tag() {
                 passes.push(false);
+                too_many = true;
                 continue;
             }
             let held = self.held(member.id().tag());
@@ -146,7 +152,7 @@ impl<L: Ledger> Gossip<L> {
                 Judgement::Nothing | Judgement::Dropped => false,
             });
         }
-        (passes, outbid)
+        (passes, outbid, too_many)
     }
 
     /// Whether its record, the cluster file, or a certificate that it has shown says that this is a master.

@@ -2,6 +2,7 @@
 
 use super::{Effective, Held, Outcome, WORDS, Word};
 use crate::peers::statement::Says;
+use crate::peers::verify::Claim;
 
 /// The records of one master; see [`ledger`](super).
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,20 @@ fn outdoes(held: &Held, other: &Held) -> bool {
 }
 
 impl Master {
+    /// Whether a record would not be taken, were it true.
+    pub(super) fn outdoes(&self, claim: &Claim) -> bool {
+        let rank_of = (claim.statement().version, claim.bytes());
+        let not_before = claim.not_before();
+        if matches!(claim.statement().says, Says::At(_)) {
+            let mut own = self.own.iter();
+            own.any(|held| rank(held) >= rank_of && held.verified.not_before() >= not_before)
+        } else {
+            self.control
+                .as_ref()
+                .is_some_and(|held| rank(held) >= rank_of)
+        }
+    }
+
     pub(super) fn offer(&mut self, new: Held) -> Outcome {
         let digest = new.verified.digest();
         if self.records().any(|held| held.verified.digest() == digest) {

@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::record::Digest;
-use super::verify::Verified;
+use super::verify::{Claim, Verified};
 use crate::name::Name;
 use master::Master;
 
@@ -130,6 +130,12 @@ impl Ledger {
         }
         let master = self.masters.entry(name.clone()).or_default();
         master.offer(Held { verified, received })
+    }
+
+    /// Whether a record would not be taken, were it true: then it need not be verified.
+    pub fn outdoes(&self, claim: &Claim) -> bool {
+        let master = self.masters.get(&claim.statement().master);
+        master.is_some_and(|master| master.outdoes(claim))
     }
 
     /// What counts of each master. One that was replaced and has not spoken since is not there: what cluster

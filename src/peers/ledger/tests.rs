@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::peers::sample::{
-    DAY, NOW, Pair, VALIDITY, at, authority, issued, master, name, pair, profile, statement,
+    DAY, NOW, Pair, VALIDITY, at, authority, issued, master, name, pair, profile, statement, trust,
 };
 use crate::peers::statement::{Says, Statement};
+use crate::peers::trust::Time;
+use crate::peers::verify::read;
 use crate::pki::authority::Authority;
 use crate::pki::issue::Validity;
 
@@ -203,7 +205,7 @@ fn a_summary_tells_what_the_other_lacks() {
 static POOL: LazyLock<Vec<Verified>> = LazyLock::new(|| {
     let ca = authority("kubernetes");
     let mut pool = Vec::new();
-    let other = pair(&ca, "m0");
+    let other = pair(&ca, "m9");
     for label in ["m0", "m1", "m2"] {
         for day in [0, 3, 6] {
             let pair = pair_from(&ca, label, day);
@@ -326,7 +328,11 @@ proptest! {
             let verified = index.get(&POOL).clone();
             let (held, before) = (ledger.clone(), ledger.effective());
             let known = ledger.holds(verified.digest());
+            let claim = read(verified.record(), &trust(&[]).at(Time::Any)).unwrap();
+            let outdone = ledger.outdoes(&claim);
             let outcome = ledger.offer(verified.clone(), 1);
+            let not_taken = matches!(outcome, Outcome::Outdone | Outcome::Known);
+            prop_assert_eq!(outdone, not_taken);
             prop_assert_eq!(outcome.is_taken(), ledger != held);
             prop_assert_eq!(known, outcome == Outcome::Known);
             prop_assert!(!outcome.is_taken() || ledger.holds(verified.digest()));

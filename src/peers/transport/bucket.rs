@@ -50,6 +50,12 @@ impl Bucket {
         enough
     }
 
+    /// Whether it was at least half full when it was last looked at: who takes as fast as it may leaves it
+    /// empty.
+    pub(super) fn is_rested(&self) -> bool {
+        self.level >= self.most / 2.0
+    }
+
     /// Whether it would be the same if it were forgotten.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);

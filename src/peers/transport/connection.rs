@@ -89,7 +89,6 @@ async fn reading(
     at: SocketAddr,
 ) -> Over {
     let limits = &shared.limits;
-    let mut in_debt_since = None;
     loop {
         let bytes = match reader.next(limits.frame_bytes, limits.frame).await {
             Ok(Some(bytes)) => bytes,
@@ -97,7 +96,7 @@ async fn reading(
             Err(error) => return Over::Failed(error.failure(), error.to_string()),
         };
         let now = Instant::now();
-        let wait = lock(&shared.pool).received(id, bytes.len(), now);
+        let received = lock(&shared.pool).received(id, bytes.len(), now);
         Counters::one(&shared.counters.frames_in);
         Counters::more(&shared.counters.bytes_in, bytes.len());
         let frame = Incoming::Frame {
@@ -108,18 +107,15 @@ async fn reading(
         if shared.incoming.send(frame).await.is_err() {
             return Over::Ended;
         }
-        if wait.is_zero() {
-            in_debt_since = None;
-            continue;
-        }
-        let since = *in_debt_since.get_or_insert(now);
-        if now - since >= limits.flood {
+        if received.floods {
             lock(&shared.pool).bar(peer, now);
             let words = "it floods this node with frames, and is cut off for a while";
             return Over::Failed(Failure::Flood, words.into());
         }
         // What is not read is held back by TCP.
-        sleep(wait).await;
+        if !received.wait.is_zero() {
+            sleep(received.wait).await;
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Peer;
 use super::connection::{self, Open};
@@ -38,7 +39,8 @@ pub(super) async fn run(shared: Arc<Shared>, key: Key) {
         let addresses = addresses(&shared, &key, given);
         // Nobody takes in one who shows nothing.
         if shared.own.peer().is_some()
-            && let Some(open) = first_of(&shared, &key, addresses).await
+            && let Some(permit) = permit(&shared, &key, begun + limits.patience).await
+            && let Some(open) = first_of(&shared, &key, addresses, permit).await
         {
             let lost = lock(&shared.pool).reached(&key, &open.peer, Instant::now());
             Counters::more(&shared.counters.dropped, lost);
@@ -72,16 +74,33 @@ fn addresses(shared: &Shared, key: &Key, given: Vec<SocketAddr>) -> Vec<SocketAd
     all
 }
 
+/// Waits until one more may be dialled, not for ever. However many nodes are away, masters do not wait for
+/// them; and whoever was met does not wait for those that are only told of, whom anybody may invent.
+async fn permit<'a>(
+    shared: &'a Shared,
+    key: &Key,
+    until: Instant,
+) -> Option<Option<SemaphorePermit<'a>>> {
+    let dials = match key {
+        Key::Peer(Peer::Master(_)) => return Some(None),
+        Key::Peer(peer) if lock(&shared.known).has(peer) => &shared.dials.met,
+        Key::Peer(_) => &shared.dials.told,
+        Key::Address(_) => &shared.dials.addresses,
+    };
+    let permit = timeout_at(until, dials.acquire()).await;
+    Some(Some(permit.ok()?.ok()?))
+}
+
 /// The first address at which the peer is.
-async fn first_of(shared: &Arc<Shared>, key: &Key, addresses: Vec<SocketAddr>) -> Option<Open> {
+async fn first_of(
+    shared: &Arc<Shared>,
+    key: &Key,
+    addresses: Vec<SocketAddr>,
+    _permit: Option<SemaphorePermit<'_>>,
+) -> Option<Open> {
     let expected = match key {
         Key::Peer(peer) => Some(peer.clone()),
         Key::Address(_) => None,
-    };
-    // However many nodes are away, masters do not wait for them.
-    let _permit = match expected {
-        Some(Peer::Master(_)) => None,
-        _ => Some(shared.dials.acquire().await.ok()?),
     };
     let mut left = addresses.into_iter();
     let mut attempts = JoinSet::new();

@@ -17,10 +17,10 @@ use super::shared::{Shared, lock};
 use super::trust::Trust;
 use crate::api::identity as files;
 use crate::name::Name;
+use crate::peers::changes::Changes;
 use crate::peers::trust::AUTHORITY;
 use crate::pki::certificate::Certificate;
 use crate::root::Root;
-use crate::source::watch::Watch;
 use crate::writer::{Interrupted, Writer};
 
 /// All files that are looked at.
@@ -122,7 +122,7 @@ pub(super) async fn read(writer: &Writer, mut files: Files) -> Result<Files, Int
 pub(super) async fn run(
     shared: Arc<Shared>,
     writer: Writer,
-    mut watch: Watch,
+    mut watch: Changes,
     mut files: Files,
     trust: Arc<ArcSwap<Trust>>,
     peer: watch::Sender<Option<Peer>>,

@@ -3,16 +3,11 @@
 //! Whoever comes when all places are taken gets the place of the oldest one of the source that has most of
 //! them: an honest handshake is over in a few round trips, and one that is drawn out is not waited for.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use tokio::time::Instant;
 
-use super::bucket::Bucket;
-use super::limits::Limits;
-
-/// Sources whose rate is remembered. With more of them at a time the one that was there longest is forgotten.
-const SOURCES: usize = 1024;
+use super::rates::Rates;
 
 /// The number of a place.
 pub(super) type Place = u64;
@@ -31,21 +26,20 @@ pub(super) enum Answer {
 pub(super) struct Gate {
     places: usize,
     places_of_one: usize,
-    rate: (u32, u32),
     /// In the order in which they came.
     taken: Vec<(Place, IpAddr)>,
-    rates: HashMap<IpAddr, Bucket>,
+    rates: Rates,
     next: Place,
 }
 
 impl Gate {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// `rate`: of one source each second, and at once.
+    pub(super) fn new(places: usize, places_of_one: usize, rate: (u32, u32)) -> Self {
         Self {
-            places: limits.handshakes,
-            places_of_one: limits.handshakes_of_one,
-            rate: limits.handshakes_rate,
+            places,
+            places_of_one,
             taken: Vec::new(),
-            rates: HashMap::new(),
+            rates: Rates::new(rate),
             next: 0,
         }
     }
@@ -53,7 +47,7 @@ impl Gate {
     /// Somebody comes.
     pub(super) fn ask(&mut self, source: IpAddr, now: Instant) -> Answer {
         let source = network(source);
-        if self.of(source) >= self.places_of_one || !self.in_time(source, now) {
+        if self.of(source) >= self.places_of_one || !self.rates.try_take(source, now) {
             return Answer::Stay;
         }
         let loses = (self.taken.len() >= self.places).then(|| self.least_worthy());
@@ -84,20 +78,6 @@ impl Gate {
             .max_by_key(|(_, source)| self.of(*source))
             .map(|(place, _)| *place)
     }
-
-    fn in_time(&mut self, source: IpAddr, now: Instant) -> bool {
-        if self.rates.len() >= SOURCES && !self.rates.contains_key(&source) {
-            self.rates.retain(|_, bucket| !bucket.is_full(now));
-            if self.rates.len() >= SOURCES
-                && let Some(any) = self.rates.keys().next().copied()
-            {
-                self.rates.remove(&any);
-            }
-        }
-        let fresh = || Bucket::new(self.rate, now);
-        let bucket = self.rates.entry(source).or_insert_with(fresh);
-        bucket.try_take(now)
-    }
 }
 
 /// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have
@@ -112,14 +92,10 @@ pub(super) fn network(source: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::transport::rates::SOURCES;
 
-    fn limits() -> Limits {
-        Limits {
-            handshakes: 4,
-            handshakes_of_one: 3,
-            handshakes_rate: (1, 5),
-            ..Limits::default()
-        }
+    fn gate() -> Gate {
+        Gate::new(4, 3, (1, 5))
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -128,7 +104,7 @@ mod tests {
 
     #[test]
     fn one_source_has_a_few_places() {
-        let (mut gate, now) = (Gate::new(&limits()), Instant::now());
+        let (mut gate, now) = (gate(), Instant::now());
         for place in 0..3 {
             let come = Answer::Come { place, loses: None };
             assert_eq!(gate.ask(ip(1), now), come);
@@ -140,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_greediest_makes_room() {
-        let (mut gate, now) = (Gate::new(&limits()), Instant::now());
+        let (mut gate, now) = (gate(), Instant::now());
         for source in [2, 1, 1, 3] {
             gate.ask(ip(source), now);
         }
@@ -155,7 +131,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_too_often_waits() {
-        let (mut gate, now) = (Gate::new(&limits()), Instant::now());
+        let (mut gate, now) = (gate(), Instant::now());
         let mut come = |now| match gate.ask(ip(1), now) {
             Answer::Come { place, .. } => {
                 gate.leave(place);
@@ -169,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_source_and_the_memory_ends() {
-        let (mut gate, now) = (Gate::new(&limits()), Instant::now());
+        let (mut gate, now) = (gate(), Instant::now());
         let of = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(network(of("2001:db8::1")), network(of("2001:db8::ffff:2")));
         assert_ne!(network(of("2001:db8::1")), network(of("2001:db8:0:1::1")));
@@ -178,6 +154,6 @@ mod tests {
             let source = Ipv6Addr::new(0x2001, high, 0, 0, 0, 0, 0, 1);
             gate.ask(source.into(), now);
         }
-        assert!(gate.rates.len() <= SOURCES && gate.taken.len() <= 4);
+        assert!(gate.rates.all.len() <= SOURCES && gate.taken.len() <= 4);
     }
 }

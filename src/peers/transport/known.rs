@@ -62,6 +62,11 @@ impl Known {
         }
     }
 
+    /// Whether somebody was met.
+    pub(super) fn has(&self, peer: &Peer) -> bool {
+        self.all.contains_key(peer)
+    }
+
     /// Where somebody was last.
     pub(super) fn addresses(&self, peer: &Peer) -> &[SocketAddr] {
         let contact = self.all.get(peer);

@@ -49,10 +49,14 @@ pub struct Limits {
     pub queues_bytes: usize,
     /// Peers that are remembered.
     pub known: usize,
-    /// Strangers that pull at the same time.
+    /// Strangers that pull at the same time; the oldest of the greediest source makes room.
     pub pulls: usize,
+    /// Those of one source at the same time (IPv6: of its /64).
+    pub pulls_of_one: usize,
     /// Pulls each second, and how many may come at once.
     pub pulls_rate: (u32, u32),
+    /// Those of one source.
+    pub pulls_of_one_rate: (u32, u32),
     /// The largest answer to a pull, in bytes.
     pub pull_bytes: usize,
     /// A whole pull.
@@ -87,7 +91,9 @@ impl Default for Limits {
             queues_bytes: 16 << 20,
             known: 10_000,
             pulls: 4,
-            pulls_rate: (2, 16),
+            pulls_of_one: 2,
+            pulls_rate: (8, 64),
+            pulls_of_one_rate: (2, 16),
             pull_bytes: 8 << 20,
             pull: Duration::from_secs(30),
             note: Duration::from_hours(1),

@@ -29,7 +29,9 @@ mod listener;
 mod notes;
 mod pool;
 mod pull;
+mod pulls;
 mod queue;
+mod rates;
 mod settings;
 mod shared;
 mod stream;
@@ -45,20 +47,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use self::bucket::Bucket;
 use self::follow::Files;
 use self::gate::Gate;
 use self::identity::Own;
 use self::known::Known;
 use self::notes::Notes;
 use self::pool::Pool;
-use self::shared::{DIALS, Shared, lock};
+use self::pulls::Pulls;
+use self::shared::{Dials, Shared, lock};
 use self::tls::Tls;
 use self::verifier::Verifier;
-use crate::source::watch::Watch;
+use crate::peers::changes::Changes;
 
 pub use self::counters::{Counters, Failure};
 pub use self::known::Contact;
@@ -122,9 +124,6 @@ pub enum Error {
     /// The library of handshakes does not take its configuration.
     #[error("cannot prepare TLS: {0}; please report this")]
     Tls(#[from] rustls::Error),
-    /// Certificates cannot be followed.
-    #[error("cannot follow certificates: {0}")]
-    Watch(#[from] crate::source::watch::Error),
     /// Certificates cannot be read.
     #[error("cannot read certificates: {0}")]
     Interrupted(#[from] crate::writer::Interrupted),
@@ -146,7 +145,7 @@ pub async fn start(
     } = settings;
     let provider = Arc::new(aws_lc_rs::default_provider());
     // Watched before they are read: no change falls between.
-    let watch = Watch::start(&writer, &root, follow::paths()).await?;
+    let watch = Changes::start(&writer, &root, follow::paths()).await;
     let files = Files::new(root, domain, provider.clone());
     let files = follow::read(&writer, files).await?;
     let own = Arc::new(Own::new(clock.clone()));
@@ -163,7 +162,6 @@ pub async fn start(
 
     let (incoming, receiver) = mpsc::channel(WAITING);
     let (peer, own_peer) = watch::channel(own.peer());
-    let now = Instant::now();
     let shared = Arc::new(Shared {
         limits,
         clock,
@@ -171,11 +169,14 @@ pub async fn start(
         tls,
         pool: Mutex::new(Pool::new(&limits)),
         known: Mutex::new(Known::new(limits.known, known)),
-        gate: Mutex::new(Gate::new(&limits)),
+        gate: Mutex::new(Gate::new(
+            limits.handshakes,
+            limits.handshakes_of_one,
+            limits.handshakes_rate,
+        )),
         notes: Mutex::new(Notes::new(limits.note)),
-        pull_rate: Mutex::new(Bucket::new(limits.pulls_rate, now)),
-        pulls: Semaphore::new(limits.pulls),
-        dials: Semaphore::new(DIALS),
+        pulls: Mutex::new(Pulls::new(&limits, Instant::now())),
+        dials: Dials::default(),
         counters: Arc::default(),
         incoming,
         port: AtomicU16::new(port),
@@ -228,7 +229,11 @@ pub struct Handle {
 impl Handle {
     /// Sends a frame of 1 byte to 64 KiB, soon and in the order of sending, or not at all. Never waits.
     pub fn send(&self, to: To, frame: Vec<u8>) {
-        let pushed = lock(&self.shared.pool).push(to, frame, Instant::now());
+        let trusted = match &to {
+            To::Peer(Peer::Master(_), _) | To::Address(_) => true,
+            To::Peer(peer, _) => lock(&self.shared.known).has(peer),
+        };
+        let pushed = lock(&self.shared.pool).push(to, frame, trusted, Instant::now());
         Counters::more(&self.shared.counters.dropped, pushed.dropped);
         if let Some(key) = pushed.dial {
             self.shared.dial(key);

@@ -65,6 +65,15 @@ pub(super) struct Pushed {
     pub(super) dial: Option<Key>,
 }
 
+/// What a frame that came says of its sender.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// How long nothing more should be read.
+    pub(super) wait: Duration,
+    /// It has sent more than it may for too long.
+    pub(super) floods: bool,
+}
+
 /// One connection as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connected {
@@ -104,6 +113,8 @@ struct Line {
     connection: Option<Id>,
     frames: Bucket,
     bytes: Bucket,
+    /// Since when it has sent more than it may, without a rest between.
+    owes_since: Option<Instant>,
     barred_until: Option<Instant>,
 }
 
@@ -129,8 +140,10 @@ impl Pool {
         }
     }
 
-    /// A frame is to be sent.
-    pub(super) fn push(&mut self, to: To, frame: Vec<u8>, now: Instant) -> Pushed {
+    /// A frame is to be sent. Who is not `trusted`, because it is only told of, finds room while half of it is
+    /// free.
+    pub(super) fn push(&mut self, to: To, frame: Vec<u8>, trusted: bool, now: Instant) -> Pushed {
+        let part = if trusted { 1 } else { 2 };
         let lost = Pushed {
             dropped: 1,
             dial: None,
@@ -142,14 +155,14 @@ impl Pool {
                 None => (Key::Address(at), vec![at]),
             },
         };
-        if !self.has_room_for(&key, now) {
+        if !self.has_room_for(&key, LINES / part, now) {
             return lost;
         }
         let (limits, all) = (self.limits, self.bytes);
         let line = self.line(&key, now);
         let before = line.queue.bytes();
         let mut dropped = 0;
-        while all - before + line.queue.bytes() + frame.len() > limits.queues_bytes {
+        while all - before + line.queue.bytes() + frame.len() > limits.queues_bytes / part {
             if !line.queue.drop_oldest() {
                 return lost;
             }
@@ -308,22 +321,34 @@ impl Pool {
         frames
     }
 
-    /// A frame came; tells how long nothing more should be read.
-    pub(super) fn received(&mut self, id: Id, bytes: usize, now: Instant) -> Duration {
+    /// A frame came; tells what is to be done about its sender. Where it owes, waits take longer than they
+    /// should, and it may come back over a new connection; so it owes until it has rested.
+    pub(super) fn received(&mut self, id: Id, bytes: usize, now: Instant) -> Received {
+        let flood = self.limits.flood;
         let Some(connection) = self.connections.get_mut(&id) else {
-            return Duration::ZERO;
+            return Received::default();
         };
         connection.last = now;
         let key = Key::Peer(connection.peer.clone());
         let line = self.line(&key, now);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        line.frames.take(1, now).max(line.bytes.take(bytes, now))
+        let wait = line.frames.take(1, now).max(line.bytes.take(bytes, now));
+        if line.frames.is_rested() && line.bytes.is_rested() {
+            line.owes_since = None;
+        }
+        if wait.is_zero() {
+            return Received::default();
+        }
+        let since = *line.owes_since.get_or_insert(now);
+        let floods = now.saturating_duration_since(since) >= flood;
+        Received { wait, floods }
     }
 
     /// A peer floods: for a while it is not let in again.
     pub(super) fn bar(&mut self, peer: &Peer, now: Instant) {
         let until = now + self.limits.flood;
-        self.line(&Key::Peer(peer.clone()), now).barred_until = Some(until);
+        let line = self.line(&Key::Peer(peer.clone()), now);
+        (line.barred_until, line.owes_since) = (Some(until), None);
     }
 
     /// Nothing more comes over a connection, so nothing more is given to it.
@@ -422,12 +447,12 @@ impl Pool {
         there.map(|each| each.peer.clone())
     }
 
-    fn has_room_for(&mut self, key: &Key, now: Instant) -> bool {
-        if self.lines.contains_key(key) || self.lines.len() < LINES {
+    fn has_room_for(&mut self, key: &Key, most: usize, now: Instant) -> bool {
+        if self.lines.contains_key(key) || self.lines.len() < most {
             return true;
         }
         self.lines.retain(|_, line| line.matters(now));
-        self.lines.len() < LINES
+        self.lines.len() < most
     }
 
     fn line(&mut self, key: &Key, now: Instant) -> &mut Line {
@@ -440,6 +465,7 @@ impl Pool {
             connection: None,
             frames: Bucket::new(limits.frames_rate, now),
             bytes: Bucket::new(limits.bytes_rate, now),
+            owes_since: None,
             barred_until: None,
         })
     }

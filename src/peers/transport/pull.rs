@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::counters::{Counters, Failure};
 use super::dial;
 use super::frame::{self, Hello, Purpose};
+use super::pulls::Begun;
 use super::shared::{Shared, lock};
 use super::stream::{self, Halves};
 use super::{Incoming, Peer, tls};
@@ -74,13 +75,20 @@ pub(super) async fn answer(
     from: Option<Peer>,
     at: SocketAddr,
 ) {
-    let Ok(_permit) = shared.pulls.try_acquire() else {
-        return shared.fail(at, Failure::TooMany, "too many pull at the same time");
+    let begun = lock(&shared.pulls).begin(at.ip(), Instant::now());
+    let Begun { place, lost } = match begun {
+        Ok(begun) => begun,
+        Err(why) => return shared.fail(at, Failure::TooMany, why),
     };
-    if !lock(&shared.pull_rate).try_take(Instant::now()) {
-        return shared.fail(at, Failure::TooMany, "too many pull, too often");
-    }
-    let answered = timeout(shared.limits.pull, exchange(shared, &mut halves, from, at)).await;
+    let exchange = exchange(shared, &mut halves, from, at);
+    let answered = tokio::select! {
+        answered = timeout(shared.limits.pull, exchange) => answered,
+        Ok(()) = lost => {
+            // Its place is another's already.
+            return shared.fail(at, Failure::Stalled, "it pulls, and others wait");
+        }
+    };
+    lock(&shared.pulls).end(place);
     match answered {
         Ok(Ok(())) => Counters::one(&shared.counters.pulls),
         Ok(Err(error)) => shared.fail(at, error.failure(), &format!("it pulls: {error}")),

@@ -8,7 +8,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::bucket::Bucket;
 use super::counters::{Counters, Failure};
 use super::dial;
 use super::gate::Gate;
@@ -17,12 +16,31 @@ use super::known::Known;
 use super::limits::Limits;
 use super::notes::{Note, Notes, shown};
 use super::pool::{Key, Pool};
+use super::pulls::Pulls;
 use super::tls::Tls;
 use super::verifier::Clock;
 use super::{Incoming, Peer};
 
-/// Peers that are dialled at the same time.
-pub(super) const DIALS: usize = 32;
+/// Who may be dialled at the same time, beside masters.
+#[derive(Debug)]
+pub(super) struct Dials {
+    /// Peers that were met.
+    pub(super) met: Semaphore,
+    /// Peers that others told of.
+    pub(super) told: Semaphore,
+    /// Addresses at which somebody may be: the caller's choice, who names a few at a time.
+    pub(super) addresses: Semaphore,
+}
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self {
+            met: Semaphore::new(32),
+            told: Semaphore::new(16),
+            addresses: Semaphore::new(128),
+        }
+    }
+}
 
 /// See the module. No lock is held while anything is waited for.
 pub(super) struct Shared {
@@ -34,9 +52,8 @@ pub(super) struct Shared {
     pub(super) known: Mutex<Known>,
     pub(super) gate: Mutex<Gate>,
     pub(super) notes: Mutex<Notes>,
-    pub(super) pull_rate: Mutex<Bucket>,
-    pub(super) pulls: Semaphore,
-    pub(super) dials: Semaphore,
+    pub(super) pulls: Mutex<Pulls>,
+    pub(super) dials: Dials,
     pub(super) counters: Arc<Counters>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// Where this node takes connections; said in its hello.

@@ -52,6 +52,17 @@ fn a_masters_own_word_is_accepted() {
 }
 
 #[test]
+fn nobody_lifts_its_own_replacement() {
+    let ca = authority("kubernetes");
+    let (m1, trust) = (pair(&ca, "m1"), trust(&[&ca]));
+    let lifted = statement("m1", 9, Says::Replaced { not_before: 0 });
+    refused(&m1.say(&lifted), &trust, "another master has to say");
+    // Neither when it was accepted by a version of before.
+    refused(&m1.say(&lifted), &trust.at(Time::Any), "another master");
+    assert!(judged(&pair(&ca, "m2").say(&lifted), &trust).is_ok());
+}
+
+#[test]
 fn nobody_moves_a_master_but_itself() {
     let ca = authority("kubernetes");
     let (m1, m2) = (pair(&ca, "m1"), pair(&ca, "m2"));
@@ -355,10 +366,20 @@ fn a_word_about_a_master_can_be_undone() {
         (replaced(u64::MAX, i64::MAX), "its version"),
     ] {
         refused(&record, &at_now, want);
-        // A day later it may count, unless it is for ever.
-        for time in [Time::Any, Time::AtLeast(NOW)] {
-            assert!(judged(&record, &by(time)).is_ok());
-        }
+        assert!(judged(&record, &by(Time::Any)).is_ok());
+    }
+    // A wrong clock does not tell a day from a year, but what is for ever.
+    let wrong = by(Time::AtLeast(NOW));
+    let end = (NOW + 2650 * DAY).unsigned_abs();
+    for record in [
+        removed(last + 1),
+        removed(end),
+        replaced(7, NOW + AHEAD + 1),
+    ] {
+        assert!(judged(&record, &wrong).is_ok());
+    }
+    for record in [removed(end + 1), removed(u64::MAX), replaced(7, i64::MAX)] {
+        refused(&record, &wrong, "beyond the authority's end");
     }
     assert!(judged(&removed(last + 1), &by(Time::At(NOW + 1))).is_ok());
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
 /// A process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -50,6 +52,9 @@ impl fmt::Display for Holder {
 
 /// Who listens where a program that binds `wanted` would be refused. Blocks on files in `/proc`.
 pub fn holder(wanted: SocketAddr) -> Option<Holder> {
+    if is_free(wanted) {
+        return None;
+    }
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let table = |path| std::fs::read_to_string(path).unwrap_or_default();
     let listener = tables
@@ -60,6 +65,24 @@ pub fn holder(wanted: SocketAddr) -> Option<Holder> {
         address: listener.address,
         process: process_of(listener.inode),
     })
+}
+
+/// Whether a program could listen there. It is asked again and again while HAProxy does not run, and to
+/// make those tables costs the kernel a walk over all places for connections that there could be.
+///
+/// A socket that is bound and does not listen is in nobody's way (`SO_REUSEADDR`, socket(7)).
+fn is_free(wanted: SocketAddr) -> bool {
+    let bind = || {
+        let family = match wanted {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        rustix::net::bind(&socket, &wanted)
+    };
+    bind().is_ok()
 }
 
 /// A listening socket.

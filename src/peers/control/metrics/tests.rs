@@ -19,7 +19,11 @@ fn picture() -> Picture {
     let member = |who, up, digest| Member {
         who,
         addresses: Vec::new(),
-        up,
+        state: if up {
+            command::State::Up
+        } else {
+            command::State::Down
+        },
         connected: up,
         heard: up.then_some(Duration::from_millis(2900)),
         digest,
@@ -34,6 +38,10 @@ fn picture() -> Picture {
         member(Who::Master(sample::master("m2")), false, None),
         member(worker("n1"), true, Some(Digest::of(b"other"))),
         member(worker("n2"), false, Some(Digest::of(b"other"))),
+        Member {
+            state: command::State::Gone,
+            ..member(worker("n3"), false, None)
+        },
     ];
     Picture {
         own: Own {
@@ -121,6 +129,7 @@ fn figures_are_those_of_the_picture() {
         "problems 1",
         r#"members{role="master",state="up"} 1"#,
         r#"members{role="worker",state="down"} 1"#,
+        r#"members{role="worker",state="gone"} 1"#,
         "members_connected 2",
         // Who is down is not counted.
         "members_with_other_records 1",

@@ -9,12 +9,13 @@ use super::world::ledger::record;
 use super::world::{self, World};
 use super::{gossip, identity, invented, packet, seconds, settled, total};
 use crate::peers::gossip::gate::LEAP;
-use crate::peers::gossip::wire::{Digests, Frame, PACKET};
+use crate::peers::gossip::wire::{Digests, Frame, Items, PACKET};
 use crate::peers::gossip::{FRAME, Identity, Input, Ledger, MEMBERS, Output, Refusal, Who, sender};
 
 #[test]
 fn invented_members_stay_few_and_go() {
     let mut world = settled(10, 15);
+    world.keep(4);
     for round in 0..100 {
         for some in 0..10 {
             let told: Vec<_> = (0..100)
@@ -34,12 +35,47 @@ fn invented_members_stay_few_and_go() {
         assert!(node.gossip.foca.updates_backlog() <= most);
         assert!(node.gossip.timers.len() <= 2 * most);
     }
+    let why = Refusal::Talker;
+    let from = identity(&world, 9).who().clone();
+    let named = Output::Refused { from, why };
+    assert!(world.nodes[4].saw.contains(&named));
     // A change is not held up by them, and in time they are gone.
     world.moves(0);
     world.signs(0);
     assert!(world.until(seconds(2), World::agree).is_some());
     let took = world.until(Duration::from_hours(2), World::all_know_all);
     assert!(took.is_some());
+}
+
+#[test]
+fn whoever_signs_as_fast_as_it_can_is_passed_on_at_a_pace() {
+    let mut world = settled(10, 16);
+    let from = identity(&world, 0);
+    let mut told_to = 0;
+    for version in 0..2_000 {
+        let at = "192.0.2.1:8442".parse().unwrap();
+        let said = record(0, 1_000_000 + version, at);
+        let mut items = Vec::new();
+        Items::push(&mut items, &said);
+        let frame = Frame::Records(Items::over(&items)).encode();
+        let node = &mut world.nodes[4];
+        let input = Input::Frame {
+            from: from.who(),
+            bytes: &frame,
+        };
+        let out = node.gossip.handle(input, &mut node.ledger, world.now);
+        let sent = out.iter().filter(|it| matches!(it, Output::Send { .. }));
+        told_to += sent.count();
+        assert!(out.iter().any(|it| matches!(it, Output::News { .. })));
+    }
+    // The burst, to four; it was all in one moment.
+    assert!((4 * 32..=4 * 64).contains(&told_to), "{told_to}");
+    // The last word arrives everywhere all the same.
+    let all = |world: &World| {
+        let mut others = world.nodes.iter().skip(1);
+        others.all(|node| node.ledger.version(0) == 1_001_999)
+    };
+    assert!(world.until(seconds(2), all).is_some());
 }
 
 #[test]

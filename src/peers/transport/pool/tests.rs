@@ -30,7 +30,12 @@ impl World {
     }
 
     fn push(&mut self, to: To) -> Pushed {
-        self.pool.push(to, vec![1], self.now)
+        self.pool.push(to, vec![1], true, self.now)
+    }
+
+    /// To somebody who is only told of.
+    fn push_to_told(&mut self, to: To) -> Pushed {
+        self.pool.push(to, vec![1], false, self.now)
     }
 
     /// This node is `m`.
@@ -194,6 +199,55 @@ fn what_waits_when_a_connection_breaks_is_dialled_again() {
     assert_eq!(world.pool.targets(&key).map(|_| ()), None);
 }
 
+/// A frame now and then comes when nothing is owed: a wait that takes longer than it should is no rest.
+#[test]
+fn a_flood_is_one_however_late_its_frames_are_read() {
+    let limits = Limits {
+        frames_rate: (200, 1000),
+        flood: Duration::from_secs(10),
+        ..Limits::default()
+    };
+    for late in [0, 6] {
+        let mut world = World::new(&limits);
+        let mut connection = world.connected("a", false).unwrap();
+        for _ in 0..1000 {
+            let received = world.pool.received(connection.id, 1, world.now);
+            assert_eq!(received, super::Received::default());
+        }
+        let begun = world.now;
+        let mut frames = 0;
+        loop {
+            let received = world.pool.received(connection.id, 1, world.now);
+            if received.floods {
+                break;
+            }
+            frames += 1;
+            world.now += received.wait;
+            if !received.wait.is_zero() {
+                world.now += Duration::from_millis(late);
+            }
+            // A new connection is no rest either.
+            if frames % 500 == 0 {
+                world.pool.finished(connection.id);
+                world.pool.closed(connection.id);
+                connection = world.connected("a", false).unwrap();
+            }
+            assert!(frames < 5000, "never a flood");
+        }
+        let took = world.now - begun;
+        assert!(took >= limits.flood && took < limits.flood * 2, "{took:?}");
+    }
+    // Who rests between does not flood.
+    let mut world = World::new(&limits);
+    let connection = world.connected("a", false).unwrap();
+    for _ in 0..10 {
+        for _ in 0..1100 {
+            assert!(!world.pool.received(connection.id, 1, world.now).floods);
+        }
+        world.now += Duration::from_secs(6);
+    }
+}
+
 #[test]
 fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
     let limits = Limits {
@@ -203,13 +257,13 @@ fn a_flood_is_slowed_and_its_sender_kept_out_for_a_while() {
     let mut world = World::new(&limits);
     let a = world.connected("a", false).unwrap();
     let waits: Vec<_> = (0..40)
-        .map(|_| world.pool.received(a.id, 1, world.now))
+        .map(|_| world.pool.received(a.id, 1, world.now).wait)
         .collect();
     assert!(waits[..20].iter().all(Duration::is_zero));
     assert_eq!(waits[39], Duration::from_secs(2));
     // Another connection is no way around it.
     let again = world.connected("a", false).unwrap();
-    let wait = world.pool.received(again.id, 1, world.now);
+    let wait = world.pool.received(again.id, 1, world.now).wait;
     assert!(wait > Duration::from_secs(2));
     world.pool.bar(&node("a"), world.now);
     assert!(world.connected("a", false).is_none());
@@ -247,6 +301,30 @@ fn what_waits_is_bounded_for_each_and_for_all() {
         world.push(to(&format!("n{number}")));
     }
     assert!(world.pool.lines.len() <= LINES);
+}
+
+#[test]
+fn who_is_only_told_of_leaves_room() {
+    let mut world = World::new(&Limits {
+        queues_bytes: 100,
+        ..Limits::default()
+    });
+    for number in 0..100 {
+        world.push_to_told(to(&format!("invented-{number}")));
+    }
+    assert_eq!(world.pool.bytes, 50);
+    let dropped: usize = (0..50)
+        .map(|number| world.push(to(&format!("met-{number}"))).dropped)
+        .sum();
+    assert_eq!((dropped, world.pool.bytes), (0, 100));
+
+    let mut world = World::new(&Limits::default());
+    for number in 0..10_000 {
+        world.push_to_told(to(&format!("invented-{number}")));
+    }
+    assert_eq!(world.pool.lines.len(), LINES / 2);
+    let met = world.push(to("met"));
+    assert!(met.dropped == 0 && met.dial.is_some());
 }
 
 #[test]

@@ -1,36 +1,42 @@
-//! How often somebody may do something: so many at once, then one in a while.
+//! How often something may be done: so many at once, then one in a while.
 
 use std::time::Duration;
 
-/// What is left to one peer for one thing. Time is the caller's, counted from any fixed moment.
+/// What is left for one thing. Time is the caller's, counted from any fixed moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Allowance {
+pub(in crate::peers) struct Allowance {
     /// When all of it is there again.
     full: Duration,
 }
 
 /// A rule for [`Allowance`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
+pub(in crate::peers) struct Rate {
     /// At most these at once.
-    pub(super) burst: u32,
+    pub(in crate::peers) burst: u32,
     /// One more after this time.
-    pub(super) every: Duration,
+    pub(in crate::peers) every: Duration,
 }
 
 impl Allowance {
     /// Whether so many are allowed now.
-    pub(super) fn left(&self, many: u32, rate: Rate, now: Duration) -> bool {
+    pub(in crate::peers) fn left(&self, many: u32, rate: Rate, now: Duration) -> bool {
         self.after(many, rate, now).saturating_sub(now) <= rate.every.saturating_mul(rate.burst)
     }
 
     /// Whether so many are allowed now; if so they are used up.
-    pub(super) fn take(&mut self, many: u32, rate: Rate, now: Duration) -> bool {
+    pub(in crate::peers) fn take(&mut self, many: u32, rate: Rate, now: Duration) -> bool {
         let allowed = self.left(many, rate, now);
         if allowed {
             self.full = self.after(many, rate, now);
         }
         allowed
+    }
+
+    /// How long until one more is allowed.
+    pub(in crate::peers) fn wait(&self, rate: Rate, now: Duration) -> Duration {
+        let over = self.after(1, rate, now).saturating_sub(now);
+        over.saturating_sub(rate.every.saturating_mul(rate.burst))
     }
 
     fn after(&self, many: u32, rate: Rate, now: Duration) -> Duration {
@@ -55,5 +61,10 @@ mod tests {
         assert!(!at(11, 1));
         assert!(at(12, 1) && !at(12, 1));
         assert!(!at(100, 4) && at(100, 3));
+        let wait = |seconds| left.wait(rate, Duration::from_secs(seconds));
+        assert_eq!(
+            [100, 101, 102].map(wait),
+            [2, 1, 0].map(Duration::from_secs)
+        );
     }
 }
