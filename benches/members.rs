@@ -9,6 +9,9 @@
 #![allow(clippy::unwrap_used, reason = "what the tests share fails loudly")]
 #![allow(clippy::allow_attributes, reason = "as above")]
 
+#![allow(clippy::unwrap_used, reason = "what it shares with tests")]
+#![allow(clippy::allow_attributes, reason = "as above")]
+
 #[path = "../tests/support/issue.rs"]
 mod issue;
 #[path = "../tests/support/kubelet.rs"]
@@ -27,6 +30,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -93,7 +97,7 @@ fn run() -> Result<Verdict> {
     eventually("all books show all records", &mut members, is_true)?;
     let took = begun.elapsed();
     println!(
-        "\n{nodes} nodes, {MASTERS} of them masters; all books true after {took:.1?}, then {settle} s of rest"
+        "\n{nodes} nodes, {MASTERS} of them masters; all books true {took:.1?} after the last start, then {settle} s of rest"
     );
     std::thread::sleep(seconds(settle));
     let (agents, peers) = look(&mut members, seconds(rest))?;
@@ -116,7 +120,7 @@ fn seconds(number: usize) -> Duration {
 }
 
 /// Masters with certificates, workers that have joined, and all their processes.
-fn start(count: usize, folder: &std::path::Path, bridge: &Namespace) -> Result<Vec<Member>> {
+fn start(count: usize, folder: &Path, bridge: &Namespace) -> Result<Vec<Member>> {
     let names = (1..=MASTERS).map(|number| format!("master-{number}"));
     let workers = (1..=count - MASTERS).map(|number| format!("worker-{number}"));
     let nodes: Vec<Node> = (11..)
