@@ -6,8 +6,6 @@
 //!
 //! Each node is a network namespace on one bridge, with the agent, `stayput peers run` and a real HAProxy.
 //! Three are masters with certificates of their own, the others have their kubelet's. It needs root.
-#![allow(clippy::unwrap_used, reason = "what the tests share fails loudly")]
-#![allow(clippy::allow_attributes, reason = "as above")]
 
 #![allow(clippy::unwrap_used, reason = "what it shares with tests")]
 #![allow(clippy::allow_attributes, reason = "as above")]

@@ -38,19 +38,18 @@ impl Upstream {
         command.arg(format!("--addn-hosts={}", hosts.display()));
         command.args([&format!("--listen-address={ROUTER}"), "--bind-interfaces"]);
         let process = Process::start(&mut command, &lab.folder.path().join("upstream.log"));
-        let upstream = Self { process, hosts };
-        upstream.answers(lab, seed);
-        upstream
+        Self::answers(lab, seed);
+        Self { process, hosts }
     }
 
     /// The name is at another address now.
     fn leads_to(&self, lab: &Lab, seed: &str) {
         std::fs::write(&self.hosts, format!("{seed} {SEED}\n")).unwrap();
         self.process.signal(Signal::HUP);
-        self.answers(lab, seed);
+        Self::answers(lab, seed);
     }
 
-    fn answers(&self, lab: &Lab, seed: &str) {
+    fn answers(lab: &Lab, seed: &str) {
         until("the network's DNS answers", || {
             let mut dig = Command::new("ip");
             dig.args(["netns", "exec", lab.bridge.name(), "dig"]);
