@@ -154,7 +154,7 @@ fn pulls(lab: &mut Lab) {
             }
             assert!(answered > 0);
         });
-        vec![Told::new(&source(93), &["too many"])]
+        vec![Told::new(&source(93), &["it pulls too often"])]
     });
 }
 

@@ -1,6 +1,7 @@
 //! Certificates change while the process runs.
 
 use serde_json::{Value, json};
+use stayput::clock;
 
 use crate::masters::{json, master};
 use crate::process::{Running, two};
@@ -26,6 +27,15 @@ fn sees_up(node: &Running, number: usize) {
     node.lists("the other master up", up);
 }
 
+/// A new certificate, which began later than the one before: its times are whole seconds.
+fn renew(node: &Running) {
+    let now = clock::unix_now();
+    until("a second is over", || clock::unix_now() > now + 1);
+    node.node
+        .stayput(&["certs", "renew", "--force", "stayput"])
+        .good();
+}
+
 #[test]
 fn who_has_a_new_certificate_says_it_all_again_and_is_heard() {
     if !here(false, &[]) {
@@ -34,10 +44,7 @@ fn who_has_a_new_certificate_says_it_all_again_and_is_heard() {
     let [first, second] = two();
     until("the agent has heard", || version(&second, 1) > 0);
     let before = version(&second, 1);
-    first
-        .node
-        .stayput(&["certs", "renew", "--force", "stayput"])
-        .good();
+    renew(&first);
     until("the other has what the new certificate says", || {
         version(&second, 1) > before
     });
@@ -56,9 +63,6 @@ fn who_has_a_new_certificate_says_it_all_again_and_is_heard() {
         let log = first.peers.as_ref().unwrap().log();
         log.contains("replaced")
     });
-    first
-        .node
-        .stayput(&["certs", "renew", "--force", "stayput"])
-        .good();
+    renew(&first);
     until("it is heard again", || version(&second, 1) > 0);
 }
