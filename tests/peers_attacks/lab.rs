@@ -1,17 +1,16 @@
 //! The nodes: what they are, where they listen, and what their books say.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::authority::{Authority, Leaf, Pair};
+use crate::book::{asks, places};
 use crate::masters;
 use crate::measured::measured;
 use crate::sandbox::Sandbox;
@@ -245,15 +244,7 @@ impl Member {
 
     /// Where the masters are by this node's book; without those that have not said so themselves.
     pub(crate) fn book(&self) -> Book {
-        let status = self.asks("stayput", "/v1/status");
-        let masters = status["masters"].as_array().into_iter().flatten();
-        let signed = masters.filter(|master| {
-            let says = &master["record"]["addresses"];
-            says == &master["addresses"] || master["origin"] == "record"
-        });
-        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let place = |master: &Value| (text(&master["name"]), text(&master["addresses"][0]));
-        signed.map(place).collect()
+        places(&self.asks("stayput", "/v1/status")).collect()
     }
 
     /// All records that it holds, as its process lists them.
@@ -264,17 +255,6 @@ impl Member {
     /// As it is said on one of its sockets; null where nobody answers now.
     pub(crate) fn asks(&self, socket: &str, path: &str) -> Value {
         let socket = self.node.path(&format!("run/stayput/{socket}.sock"));
-        let ask = || -> std::io::Result<String> {
-            let mut stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = ask().unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str(body).unwrap_or_default()
+        asks(&socket, path)
     }
 }

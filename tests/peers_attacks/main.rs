@@ -6,6 +6,8 @@
 
 mod attacker;
 mod authority;
+#[path = "../support/book.rs"]
+mod book;
 mod forge;
 mod lab;
 #[path = "../peers_commands/masters.rs"]

@@ -1,15 +1,14 @@
 //! The nodes: what they are, where they are, and what their books say.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::book::{asks, places};
 use crate::certificates::issued;
 use crate::kubelet::join;
 use crate::measured::measured;
@@ -287,34 +286,15 @@ impl Member {
 
     /// Where the masters are by this node's book, by label; without those that have not said so themselves.
     pub(crate) fn book(&self) -> Book {
+        let label = |name: String| name.split('.').next().unwrap().to_owned();
         let status = self.status();
-        let masters = status["masters"].as_array().into_iter().flatten();
-        let signed = masters.filter(|master| {
-            let says = &master["record"]["addresses"];
-            says == &master["addresses"] || master["origin"] == "record"
-        });
-        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let place = |master: &Value| {
-            let name = text(&master["name"]);
-            let label = name.split('.').next().unwrap().to_owned();
-            (label, text(&master["addresses"][0]))
-        };
-        signed.map(place).collect()
+        let places = places(&status).map(|(name, at)| (label(name), at));
+        places.collect()
     }
 
     /// As the agent says it on its socket; null where it does not answer now.
     pub(crate) fn status(&self) -> Value {
-        let ask = || -> std::io::Result<String> {
-            let mut stream = UnixStream::connect(self.node.path("run/stayput/stayput.sock"))?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = ask().unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str(body).unwrap_or_default()
+        asks(&self.node.path("run/stayput/stayput.sock"), "/v1/status")
     }
 
     /// Of the agent.

@@ -5,6 +5,8 @@
 
 mod attacks;
 mod away;
+#[path = "../support/book.rs"]
+mod book;
 mod certificates;
 mod clock;
 #[path = "../support/issue.rs"]
