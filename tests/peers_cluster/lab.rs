@@ -271,6 +271,21 @@ impl Member {
         });
     }
 
+    /// Waits until it has met all others in this life.
+    pub(crate) fn has_met_all(&self) {
+        let socket = self.node.path("run/stayput/peers.sock");
+        eventually("all others are up", || {
+            let listed = asks(&socket, "/v1/peers");
+            let members = listed["members"].as_array().into_iter().flatten();
+            let up = members.filter(|member| member["state"] == "up").count();
+            if up + 1 == NODES {
+                Ok(())
+            } else {
+                Err(listed.to_string())
+            }
+        });
+    }
+
     /// Its power fails.
     pub(crate) fn fails(&mut self) {
         self.peers.as_mut().unwrap().kill();
